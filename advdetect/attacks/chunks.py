@@ -1,0 +1,174 @@
+"""Attack one chunk of images: seeded, with frozen parameters, judged by a fresh prediction."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from advdetect.attacks.base import Budget
+from advdetect.attacks.foolbox_attacks import foolbox
+from advdetect.attacks.tables import ATTACKS
+from advdetect.checks import pick
+from advdetect.errors import InputError, ModelError
+
+
+@dataclass(frozen=True)
+class AttackedChunk:
+    """What one attack made of one chunk of ``n`` images.
+
+    Attributes:
+        adversarial: ``(n, c, h, w)`` pixels in [0, 1]. An image that the model got wrong to
+            begin with, or that the attack could not move, stays as it was.
+        clean_prediction: ``(n,)`` class of the clean image.
+        prediction: ``(n,)`` class of ``adversarial``, predicted afresh.
+        success: ``(n,)`` whether ``prediction`` is wrong.
+        distance: ``(n,)`` size of the perturbation in the attack's norm, pixels.
+        forwards: Images put through the model, per image attacked.
+        backwards: Gradients taken, per image attacked.
+    """
+
+    adversarial: Tensor
+    clean_prediction: Tensor
+    prediction: Tensor
+    success: Tensor
+    distance: Tensor
+    forwards: int
+    backwards: int
+
+
+def attack_chunk(
+    model: nn.Module, images: Tensor, labels: Tensor, budget: Budget, *, seed: int
+) -> AttackedChunk:
+    """Attack one chunk. The same chunk gives the same result, whenever and wherever it runs.
+
+    Args:
+        model: Classifier of pixels in [0, 1]; it is put into evaluation mode.
+        images: ``(n, c, h, w)`` pixels in [0, 1].
+        labels: ``(n,)`` true classes.
+        budget: Attack and eps; a minimum-norm attack with an eps succeeds only within it.
+        seed: With the content of the chunk it seeds the attack.
+
+    Raises:
+        InputError: no such attack, or an eps that it cannot take.
+    """
+    spec = pick(ATTACKS, budget.attack, "attack")
+    if budget.eps is None and not spec.minimum_norm:
+        raise InputError(f"{budget.attack} needs an eps in pixels of [0, 1], for example 8/255")
+    if budget.eps is not None and budget.eps < 0:
+        raise InputError(f"eps must not be negative, got {budget.eps}")
+
+    with _attackable(model) as counted:
+        clean_prediction = counted(images).argmax(1)
+        adversarial = images.clone()
+        right = (clean_prediction == labels).nonzero().squeeze(1)
+        counted.forwards = counted.backwards = 0
+        if len(right) and budget.eps != 0:
+            adversarial[right] = _perturb(counted, images[right], labels[right], budget, seed)
+        forwards, backwards = counted.forwards, counted.backwards
+        prediction = counted(adversarial).argmax(1)
+    n = max(len(right), 1)
+    return AttackedChunk(
+        adversarial,
+        clean_prediction,
+        prediction,
+        prediction != labels,
+        perturbation_size(adversarial - images, spec.norm),
+        round(forwards / n),
+        round(backwards / n),
+    )
+
+
+def perturbation_size(difference: Tensor, norm: str) -> Tensor:
+    """Return the ``(n,)`` norm, ``linf`` or ``l2``, of each picture's difference."""
+    order = float("inf") if norm == "linf" else 2
+    return torch.linalg.vector_norm(difference.flatten(1), ord=order, dim=1)
+
+
+def _perturb(
+    model: "_Counted", images: Tensor, labels: Tensor, budget: Budget, seed: int
+) -> Tensor:
+    """Run the attack on images that the model gets right."""
+    spec = ATTACKS[budget.attack]
+    fmodel = foolbox().PyTorchModel(model, bounds=(0, 1), device=images.device)
+    criterion = foolbox().criteria.Misclassification(labels)
+    with (
+        _seeded(_chunk_seed(images, labels, budget, seed), images.device),
+        torch.enable_grad(),
+    ):
+        if spec.minimum_norm:
+            found = spec.build().run(fmodel, images, criterion)
+        else:
+            found = spec.build()(fmodel, images, criterion, epsilons=budget.eps)[1]
+    found = found.detach().clamp(0, 1)
+    # Rounding can leave the budget by one unit in the last place; its own clip leaves it as well.
+    kept = torch.isfinite(found).flatten(1).all(1)
+    if spec.minimum_norm:
+        kept &= model(torch.where(kept.view(-1, 1, 1, 1), found, images)).argmax(1) != labels
+        if budget.eps is not None:
+            kept &= perturbation_size(found - images, spec.norm) <= budget.eps
+    return torch.where(kept.view(-1, 1, 1, 1), found, images)
+
+
+def _chunk_seed(images: Tensor, labels: Tensor, budget: Budget, seed: int) -> int:
+    digest = hashlib.sha256(f"{seed} {budget.attack} {budget.eps!r}".encode())
+    for tensor in (images, labels):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return int.from_bytes(digest.digest()[:4], "big")
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators that Foolbox draws from, and put them back afterwards."""
+    numpy_state = np.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+
+
+class _Counted(nn.Module):
+    """Passes images on to a model and counts them, forwards and backwards."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.forwards = 0
+        self.backwards = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.forwards += len(images)
+        logits = self.model(images)
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ModelError(f"expected the model to return (n, classes) logits, got {got}")
+        if logits.requires_grad:
+            logits.register_hook(self._count_backward)
+        return logits
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+@contextmanager
+def _attackable(model: nn.Module) -> Iterator[_Counted]:
+    """Evaluation mode and frozen parameters while attacking; both as before afterwards."""
+    training = {module: module.training for module in model.modules()}
+    needed = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    for parameter in needed:
+        parameter.requires_grad_(False)
+    try:
+        with torch.no_grad():
+            yield _Counted(model).eval()
+    finally:
+        for parameter in needed:
+            parameter.requires_grad_(True)
+        for module, mode in training.items():
+            module.training = mode

@@ -1,0 +1,33 @@
+"""Attacks and suites by name."""
+
+from collections.abc import Mapping
+
+from advdetect.attacks.base import Attack, Budget
+from advdetect.attacks.foolbox_attacks import FOOLBOX_ATTACKS
+
+ATTACKS: Mapping[str, Attack] = {**FOOLBOX_ATTACKS}
+
+_LINF_EPS = (4 / 255, 8 / 255, 0.1)
+_L2_EPS = (0.5, 1.5)
+
+SUITES: Mapping[str, tuple[Budget, ...]] = {
+    "quick": (
+        Budget("linf_fgsm", 8 / 255),
+        Budget("linf_pgd", 8 / 255),
+        Budget("linf_fmn"),
+        Budget("linf_uniform_noise", 8 / 255),
+    ),
+    "standard": (
+        *(Budget("linf_fgsm", eps) for eps in _LINF_EPS),
+        *(Budget("linf_bim", eps) for eps in _LINF_EPS),
+        *(Budget("linf_pgd", eps) for eps in _LINF_EPS),
+        *(Budget("l2_pgd", eps) for eps in _L2_EPS),
+        Budget("l2_deepfool"),
+        Budget("l2_carlini_wagner"),
+        Budget("linf_fmn"),
+        Budget("l2_fmn"),
+        Budget("l2_hop_skip_jump"),
+        *(Budget("linf_uniform_noise", eps) for eps in _LINF_EPS),
+        *(Budget("l2_gaussian_noise", eps) for eps in _L2_EPS),
+    ),
+}

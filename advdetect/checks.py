@@ -1,0 +1,75 @@
+"""Argument checks that several modules share. Each raises InputError or passes."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from advdetect.errors import InputError
+
+Value = TypeVar("Value")
+
+
+def pick(table: Mapping[str, Value], name: str, kind: str) -> Value:
+    """Return ``table[name]``, or say which names there are."""
+    if name not in table:
+        raise InputError(f"no {kind} named {name!r}, choose from: {', '.join(table)}")
+    return table[name]
+
+
+def check_paired_rows(x: Tensor, y: Tensor, *, at_least: int = 2) -> None:
+    """Require two finite float matrices on one device whose rows describe the same inputs."""
+    for matrix in (x, y):
+        if matrix.ndim != 2:
+            raise InputError(
+                f"expected two (n, d) matrices, got {tuple(x.shape)} and {tuple(y.shape)}"
+            )
+        if not matrix.is_floating_point():
+            raise InputError(f"expected floating-point features, got {matrix.dtype}: use .float()")
+        if not torch.isfinite(matrix).all():
+            raise InputError("features must be finite, got NaN or infinity")
+    if len(x) != len(y):
+        raise InputError(f"rows must pair up, got {len(x)} and {len(y)}")
+    if len(x) < at_least:
+        raise InputError(f"needs at least {at_least} rows, got {len(x)}")
+    if x.device != y.device:
+        raise InputError(f"both must be on one device, got {x.device} and {y.device}")
+
+
+def check_images(images: Tensor, *, shape: tuple[int, int, int] | None = None) -> None:
+    """Require ``(n, c, h, w)`` finite float pixels in [0, 1], of ``shape`` (c, h, w) if given."""
+    if images.ndim != 4:
+        raise InputError(f"expected images of shape (n, c, h, w), got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise InputError(
+            f"expected float pixels in [0, 1], got {images.dtype}: divide 8-bit pixels by 255"
+        )
+    if shape is not None and tuple(images.shape[1:]) != shape:
+        raise InputError(
+            f"expected images of shape {shape} (channels, height, width), "
+            f"got {tuple(images.shape[1:])}"
+        )
+    if len(images) == 0:
+        raise InputError("expected at least one image, got none")
+    if not torch.isfinite(images).all():
+        raise InputError("pixels must be finite, got NaN or infinity")
+    low, high = images.min().item(), images.max().item()
+    if low < 0 or high > 1:
+        raise InputError(
+            f"pixels must lie in [0, 1], got [{low:.4g}, {high:.4g}]: give the model raw pixels, "
+            "its normalisation belongs inside it"
+        )
+
+
+def check_labels(labels: Tensor, n: int, classes: int | None = None) -> None:
+    """Require ``n`` integer labels from 0 to ``classes - 1``."""
+    if labels.ndim != 1 or len(labels) != n:
+        raise InputError(f"expected {n} labels, one per image, got shape {tuple(labels.shape)}")
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise InputError(f"expected integer labels, got {labels.dtype}")
+    if n and (labels.min() < 0 or (classes is not None and labels.max() >= classes)):
+        top = "" if classes is None else f" to {classes - 1}"
+        raise InputError(
+            f"labels must run from 0{top}, got {labels.min().item()} to {labels.max().item()}"
+        )

@@ -1,0 +1,34 @@
+"""The command line: read arguments, call one workflow, print its result.
+
+Workflows are imported inside the commands: torch costs seconds, and help is not to wait for it.
+"""
+
+import typer
+
+from advdetect.cli.attack import attack
+from advdetect.cli.demo import demo
+from advdetect.cli.detect import detect
+from advdetect.cli.evaluate import evaluate
+from advdetect.cli.fit import fit
+from advdetect.cli.listing import list_names
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Find adversarial inputs by how a network's layers represent them.",
+)
+app.command()(demo)
+app.command()(attack)
+app.command()(fit)
+app.command()(detect)
+app.command()(evaluate)
+app.command("list")(list_names)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,111 @@
+"""What commands share: one-line errors, progress on standard error, tables and JSON."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from advdetect.errors import AdvDetectError, InputError
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print an error that the user can fix as one line; let a bug keep its traceback."""
+    try:
+        yield
+    except AdvDetectError as error:
+        typer.secho(f"error: {' '.join(str(error).split())}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.secho("interrupted; the same command goes on where this one stopped", err=True)
+        raise typer.Exit(130) from None
+
+
+def track(items: Sequence[Any], description: str) -> Iterable[Any]:
+    """Show a progress bar on standard error; none where it is no terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=len(items))
+        for item in items:
+            if isinstance(item, tuple) and item and hasattr(item[0], "attack"):
+                progress.update(task, description=f"{description}: {item[0]}")
+            yield item
+            progress.advance(task)
+
+
+def tell(text: str) -> None:
+    """Print a note on standard error."""
+    typer.echo(text, err=True)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON on standard output."""
+    typer.echo(json.dumps(content, indent=1, allow_nan=False))
+
+
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table that fits the terminal; its first column is text, the others are figures."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row))
+    Console().print(table)
+
+
+def share(value: float | None) -> str:
+    """Write a share as a percentage."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Read ``28`` or ``224x224`` as height and width.
+
+    Raises:
+        InputError: anything else.
+    """
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if not all(part.isdigit() and int(part) > 0 for part in parts) or len(parts) > 2:
+        raise InputError(f"expected a size such as 28 or 224x224, got {text!r}")
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_eps(text: str | None) -> float | None:
+    """Read ``0.1`` or ``8/255``.
+
+    Raises:
+        InputError: anything else, or a negative number.
+    """
+    if text is None:
+        return None
+    above, slash, below = text.partition("/")
+    try:
+        value = float(above) / (float(below) if slash else 1)
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"expected an eps such as 0.1 or 8/255, got {text!r}") from None
+    if not 0 <= value < float("inf"):
+        raise InputError(f"an eps is not negative and finite, got {text}")
+    return value
+
+
+def eps_text(eps: float | None) -> str:
+    """Write an eps as n/255 where it is a whole number of grey levels, - for none."""
+    if eps is None:
+        return "-"
+    levels = eps * 255
+    return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{eps:g}"

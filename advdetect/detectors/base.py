@@ -1,0 +1,124 @@
+"""The contract that every detector keeps."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from advdetect.errors import InputError
+
+CLEAN, ADVERSARIAL = 0, 1
+
+Rows = NDArray[np.float64]
+Classes = NDArray[np.int64]
+
+
+class Detector(BaseEstimator, ABC):
+    """Learns from feature rows and their predicted classes, then scores new ones.
+
+    Higher scores mean more adversarial. A row's score never depends on the other rows of its
+    batch, so a service may score one at a time. Subclasses write ``_fit``, ``_score``, ``_save``
+    and ``_load`` and override nothing else.
+
+    Attributes:
+        clean_only: It is fitted on clean rows alone; otherwise on both kinds.
+    """
+
+    clean_only: ClassVar[bool] = False
+
+    @final
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        predicted: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from rows; forgets the last fit.
+
+        Args:
+            X: ``(n, d)`` features.
+            y: ``(n,)`` labels, 1 for adversarial. ``None``: all rows are clean, which only a
+                clean-only detector accepts; it leaves adversarial rows out.
+            predicted: ``(n,)`` class that the model predicts for each row; ``None``: one class.
+            sample_weight: ``(n,)`` weights, 1 by default.
+
+        Raises:
+            InputError: labels other than 0 and 1, or not both where both are needed.
+        """
+        rows = validate_data(self, X, dtype=np.float64)
+        labels = np.zeros(len(rows), np.int64) if y is None else np.asarray(y).astype(np.int64)
+        kinds = np.unique(labels).tolist()
+        needed = [CLEAN] if self.clean_only else [CLEAN, ADVERSARIAL]
+        if len(labels) != len(rows) or not set(needed) <= set(kinds) <= {CLEAN, ADVERSARIAL}:
+            wanted = "clean rows (label 0)" if self.clean_only else "labels 0 and 1, both present"
+            raise InputError(
+                f"{type(self).__name__} needs {wanted}, one label a row; "
+                f"got {len(labels)} labels {kinds} for {len(rows)} rows"
+            )
+        classes = _classes(predicted, len(rows))
+        weight = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, float)
+        if self.clean_only:
+            keep = labels == CLEAN
+            rows, labels, classes, weight = rows[keep], labels[keep], classes[keep], weight[keep]
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            if name not in ("n_features_in_", "feature_names_in_"):
+                delattr(self, name)
+        self._fit(rows, labels, classes, weight)
+        self.fitted_ = True
+        return self
+
+    @final
+    def decision_function(self, X: ArrayLike, *, predicted: ArrayLike | None = None) -> Rows:
+        """Score ``(n, d)`` features; returns ``(n,)``, higher is more adversarial."""
+        check_is_fitted(self, "fitted_")
+        rows = validate_data(self, X, dtype=np.float64, reset=False)
+        return self._score(rows, _classes(predicted, len(rows)))
+
+    @final
+    def score(self, X: ArrayLike, y: ArrayLike, *, predicted: ArrayLike | None = None) -> float:
+        """Area under the ROC curve, 0.5 for a coin toss."""
+        return float(roc_auc_score(y, self.decision_function(X, predicted=predicted)))
+
+    @final
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """What was learnt: parameters as plain JSON, and arrays by name."""
+        check_is_fitted(self, "fitted_")
+        return self.get_params(), self._save() | {"n_features": np.array(self.n_features_in_)}
+
+    @classmethod
+    @final
+    def from_state(cls, parameters: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Make a fitted detector again from its ``state``."""
+        detector = cls(**parameters)
+        detector.n_features_in_ = int(arrays["n_features"])
+        detector._load(arrays)
+        detector.fitted_ = True
+        return detector
+
+    @abstractmethod
+    def _fit(self, X: Rows, y: Classes, predicted: Classes, weight: Rows) -> None: ...
+
+    @abstractmethod
+    def _score(self, X: Rows, predicted: Classes) -> Rows: ...
+
+    @abstractmethod
+    def _save(self) -> dict[str, NDArray[Any]]: ...
+
+    @abstractmethod
+    def _load(self, arrays: Mapping[str, NDArray[Any]]) -> None: ...
+
+
+def _classes(predicted: ArrayLike | None, n: int) -> Classes:
+    classes = np.zeros(n, np.int64) if predicted is None else np.asarray(predicted, np.int64)
+    if classes.shape != (n,) or (n and classes.min() < 0):
+        raise InputError(
+            f"expected {n} predicted classes from 0, one a row, got shape {classes.shape}"
+        )
+    return classes

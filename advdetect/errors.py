@@ -1,0 +1,17 @@
+"""Errors a user can cause and can fix. Bugs raise anything else."""
+
+
+class AdvDetectError(Exception):
+    """Root of the errors the command line prints as one line, without a traceback."""
+
+
+class InputError(AdvDetectError, ValueError):
+    """An argument has the wrong shape, range, pairing or name."""
+
+
+class FileError(AdvDetectError):
+    """A file or folder is missing, damaged, or was written for something else."""
+
+
+class ModelError(AdvDetectError):
+    """A model cannot be found, loaded, or seen into."""

@@ -1,0 +1,144 @@
+"""What a forward pass shows of an input, and what every family of features promises."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self, final
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """One forward pass of ``n`` inputs, as far as features look at it.
+
+    Attributes:
+        logits: ``(n, classes)``.
+        layers: Pre-activations ``(n, units)`` of the chosen units of each layer, in order.
+        sharpness: ``None`` for true bits. A number replaces the step from 0 to 1 by a sigmoid
+            of this steepness, in units of the layer's mean magnitude, so that gradients flow.
+    """
+
+    logits: Tensor
+    layers: Mapping[str, Tensor]
+    sharpness: float | None = None
+
+    @cached_property
+    def predicted(self) -> Tensor:
+        """``(n,)`` class of the highest logit."""
+        return self._top[:, 0]
+
+    @cached_property
+    def runner_up(self) -> Tensor:
+        """``(n,)`` class of the second highest logit."""
+        return self._top[:, 1]
+
+    @cached_property
+    def _top(self) -> Tensor:
+        return self.logits.detach().topk(2, dim=1).indices
+
+    @cached_property
+    def bits(self) -> dict[str, Tensor]:
+        """Bits ``(n, units)`` of each layer as floats, 1 where the pre-activation is > 0."""
+        if self.sharpness is None:
+            return {name: (z > 0).to(z.dtype) for name, z in self.layers.items()}
+        return {
+            name: torch.sigmoid(self.sharpness * z / (z.detach().abs().mean() + 1e-12))
+            for name, z in self.layers.items()
+        }
+
+
+class Feature(ABC):
+    """A family of features: learns from clean reference inputs, then describes new ones.
+
+    A row depends on its own input alone. Subclasses write ``_fit``, ``_columns`` and ``_rows``,
+    and ``_prepare`` where something is better derived once than for every batch; what they
+    learn goes into ``state``, tensors by name, which is all that is saved.
+
+    Args:
+        classes: Number of the model's classes.
+        layers: Names of the layers, in order.
+    """
+
+    def __init__(self, classes: int, layers: tuple[str, ...]) -> None:
+        self.classes = classes
+        self.layers = layers
+        self.state: dict[str, Tensor] = {}
+
+    @final
+    def fit(self, reference: Observation) -> Self:
+        """Learn from clean inputs; forgets the last fit."""
+        self.state = {}
+        self._fit(reference)
+        self._prepare()
+        return self
+
+    @final
+    def load(self, state: Mapping[str, Tensor]) -> Self:
+        """Take up what an earlier fit learnt."""
+        self.state = dict(state)
+        self._prepare()
+        return self
+
+    @final
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Layer (empty for none) and meaning of each column, in order."""
+        return self._columns()
+
+    @final
+    def rows(self, observation: Observation) -> Tensor:
+        """Describe inputs: ``(n, len(columns))``."""
+        return self._rows(observation)
+
+    @abstractmethod
+    def _fit(self, reference: Observation) -> None: ...
+
+    def _prepare(self) -> None:  # noqa: B027 (optional)
+        """Derive from ``state`` what every batch needs."""
+
+    @abstractmethod
+    def _columns(self) -> list[tuple[str, str]]: ...
+
+    @abstractmethod
+    def _rows(self, observation: Observation) -> Tensor: ...
+
+
+CONTRAST = ("own", "other", "own minus other", "own minus runner-up")
+
+
+def class_contrast(similarity: Tensor, observation: Observation) -> Tensor:
+    """From similarity to every class to how the predicted class stands out.
+
+    Args:
+        similarity: ``(n, classes)``.
+        observation: Of the same inputs.
+
+    Returns:
+        ``(n, 4)``, the columns of ``CONTRAST``: similarity to the predicted class, to the best
+        other class, their difference, and the difference to the class of the second highest
+        logit, which for an adversarial input is often the true one.
+    """
+    own = similarity.gather(1, observation.predicted[:, None])
+    others = similarity.scatter(1, observation.predicted[:, None], -torch.inf)
+    other = others.amax(1, keepdim=True)
+    runner_up = similarity.gather(1, observation.runner_up[:, None])
+    return torch.cat([own, other, own - other, own - runner_up], dim=1)
+
+
+def block_ends(layers: tuple[str, ...]) -> tuple[str, ...]:
+    """Every second layer, counted from the last: the ends of blocks in a residual network."""
+    return layers[(len(layers) - 1) % 2 :: 2]
+
+
+def choose_landmarks(predicted: Tensor, classes: int, per_class: int) -> tuple[Tensor, Tensor]:
+    """Choose the first ``per_class`` reference rows of each predicted class.
+
+    Returns:
+        ``(m,)`` row numbers grouped by class, and ``(m,)`` the class of each.
+    """
+    rows = [(predicted == c).nonzero().squeeze(1)[:per_class] for c in range(classes)]
+    chosen = torch.cat(rows)
+    return chosen, predicted[chosen]

@@ -1,0 +1,174 @@
+"""From images to feature rows: one recorded forward pass, then every family in turn."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+import torch
+from torch import Tensor, nn
+
+from advdetect.checks import pick
+from advdetect.errors import ModelError
+from advdetect.features.base import Feature, Observation
+from advdetect.features.recording import record
+from advdetect.features.tables import FEATURES
+
+UNITS = 2048
+BATCH = 250
+
+Track = Callable[[Sequence[Tensor], str], Iterable[Tensor]]
+
+
+def untracked(items: Sequence[Tensor], _description: str) -> Iterable[Tensor]:
+    """Show no progress."""
+    return items
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of a feature row means."""
+
+    family: str
+    layer: str
+    meaning: str
+
+
+@final
+class FeatureExtractor:
+    """Learns what clean inputs look like in every layer, then describes inputs by it.
+
+    Args:
+        units: For each layer, by name and in order, which of its units are looked at.
+        features: The families, by name, fitted or about to be.
+    """
+
+    def __init__(self, units: Mapping[str, Tensor], features: Mapping[str, Feature]) -> None:
+        self.units = dict(units)
+        self.features = dict(features)
+
+    @classmethod
+    def fit(
+        cls,
+        model: nn.Module,
+        images: Tensor,
+        *,
+        families: Sequence[str] | None = None,
+        units: int = UNITS,
+        seed: int = 0,
+        track: Track = untracked,
+    ) -> Self:
+        """Learn from clean reference images; classes are the model's predictions.
+
+        Args:
+            model: In evaluation mode, on the device of the images.
+            images: ``(n, c, h, w)`` clean pixels in [0, 1].
+            families: Names in ``FEATURES``; all of them by default.
+            units: Cap of units, so of bits, per layer. The units are chosen once, by ``seed``,
+                and kept. The price per layer and input falls in proportion; on the shipped
+                Fashion-MNIST network, whose widest layers have 12,544 units, 1,024 instead
+                of 2,048 cost about 3 points of detection at 5 % false alarms on the worst
+                attack, in a development trial on reference images.
+            seed: Chooses the units.
+            track: Wraps the batches to show progress.
+
+        Raises:
+            ModelError: the model has no ReLU-family call, or none with a row per input.
+        """
+        chosen = _choose_units(model, images[:2], units, seed)
+        families = tuple(FEATURES) if families is None else tuple(families)
+        empty = cls(chosen, {})
+        reference = _join(
+            [empty.observe(model, batch) for batch in track(images.split(BATCH), "reference")]
+        )
+        classes, layers = reference.logits.shape[1], tuple(chosen)
+        features = {name: pick(FEATURES, name, "feature")(classes, layers) for name in families}
+        return cls(chosen, {name: f.fit(reference) for name, f in features.items()})
+
+    @property
+    def columns(self) -> list[Column]:
+        """Family, layer and meaning of each column of a row."""
+        return [
+            Column(family, layer, meaning)
+            for family, feature in self.features.items()
+            for layer, meaning in feature.columns
+        ]
+
+    def observe(
+        self, model: nn.Module, images: Tensor, *, sharpness: float | None = None
+    ) -> Observation:
+        """Put images through the model once, and keep the chosen units of each layer.
+
+        Without ``sharpness`` no gradients are kept; with it they flow from rows to images.
+        """
+        with (
+            torch.set_grad_enabled(sharpness is not None),
+            record(model, list(self.units), keep=self._choose) as recording,
+        ):
+            logits = model(images)
+        return Observation(logits, dict(recording.activations), sharpness)
+
+    def _choose(self, layer: str, pre_activation: Tensor) -> Tensor:
+        return pre_activation.flatten(1).index_select(1, self.units[layer])
+
+    def rows(self, observation: Observation) -> Tensor:
+        """Describe inputs: ``(n, len(columns))``, each row by its own input alone."""
+        return torch.cat([f.rows(observation) for f in self.features.values()], dim=1)
+
+    def to(self, device: torch.device | str) -> "FeatureExtractor":
+        """Move what was learnt to a device."""
+        moved = FeatureExtractor({k: v.to(device) for k, v in self.units.items()}, {})
+        for name, feature in self.features.items():
+            state = {key: value.to(device) for key, value in feature.state.items()}
+            moved.features[name] = type(feature)(feature.classes, feature.layers).load(state)
+        return moved
+
+    def config(self) -> dict[str, Any]:
+        """What ``load`` needs beside the tensors: plain JSON."""
+        classes = next(iter(self.features.values())).classes
+        return {"classes": classes, "layers": list(self.units), "families": list(self.features)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything learnt, by name."""
+        kept = {f"units/{layer}": index for layer, index in self.units.items()}
+        for family, feature in self.features.items():
+            kept |= {f"{family}/{key}": value for key, value in feature.state.items()}
+        return kept
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
+        """Make an extractor again from ``config`` and ``tensors``."""
+        layers = tuple(config["layers"])
+        features: dict[str, Feature] = {}
+        for family in config["families"]:
+            state = {
+                key.partition("/")[2]: value
+                for key, value in tensors.items()
+                if key.partition("/")[0] == family
+            }
+            feature = pick(FEATURES, family, "feature")(int(config["classes"]), layers)
+            features[family] = feature.load(state)
+        return cls({layer: tensors[f"units/{layer}"] for layer in layers}, features)
+
+
+def _choose_units(model: nn.Module, images: Tensor, cap: int, seed: int) -> dict[str, Tensor]:
+    with torch.no_grad(), record(model) as recording:
+        model(images)
+        activations = recording.activations
+    generator = torch.Generator().manual_seed(seed)
+    chosen: dict[str, Tensor] = {}
+    for name, activation in activations.items():
+        # A layer that mixes the inputs, such as one over all patches of a batch, has no rows.
+        if len(activation) != len(images) or activation.ndim < 2:
+            continue
+        order = torch.randperm(activation[0].numel(), generator=generator)[:cap]
+        chosen[name] = order.sort().values.to(images.device)
+    if not chosen:
+        raise ModelError("no layer of the model has one row of activations per input")
+    return chosen
+
+
+def _join(observations: Sequence[Observation]) -> Observation:
+    logits = torch.cat([o.logits for o in observations])
+    names = observations[0].layers
+    layers = {name: torch.cat([o.layers[name] for o in observations]) for name in names}
+    return Observation(logits, layers)

@@ -1,0 +1,6 @@
+"""Networks that advdetect trains itself, and how any model is found by name."""
+
+from advdetect.networks.loading import LoadedModel, build, load_model, models_folder
+from advdetect.networks.tables import NETWORKS
+
+__all__ = ["NETWORKS", "LoadedModel", "build", "load_model", "models_folder"]

@@ -1,0 +1,10 @@
+"""The networks that a model card may name."""
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from advdetect.networks.resnet import ResNet
+from advdetect.networks.vgg import VGG
+
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"resnet": ResNet, "vgg": VGG}

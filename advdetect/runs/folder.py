@@ -1,0 +1,131 @@
+"""A folder of results that can be interrupted at any point and resumed."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, final
+
+import torch
+from torch import Tensor
+
+from advdetect import storage
+from advdetect.errors import FileError
+
+SCHEMA = 1
+_PACKAGES = ("advdetect", "torch", "foolbox", "numpy", "scikit-learn")
+
+
+@final
+class RunFolder:
+    """Shards of tensors beside a manifest that says what they belong to.
+
+    A shard is written whole or not at all, so that an interrupted command finds what is done
+    and goes on with the rest. A folder belongs to one command and one configuration.
+
+    Args:
+        path: The folder.
+        manifest: What ``manifest.json`` holds.
+    """
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def start(cls, path: Path, command: str, configuration: Mapping[str, Any]) -> Self:
+        """Begin a run, or take up one that was begun with the same command and configuration.
+
+        Args:
+            path: The folder; made where there is none.
+            command: Name of the command.
+            configuration: Everything that the results depend on, as plain JSON.
+
+        Raises:
+            FileError: the folder holds another run, or something else.
+        """
+        manifest = {
+            "schema": SCHEMA,
+            "command": command,
+            "configuration": dict(configuration),
+            "threads": torch.get_num_threads(),
+            "versions": {"python": platform.python_version(), **_versions()},
+        }
+        file = path / "manifest.json"
+        if file.is_file():
+            found = storage.read_json(file, schema=SCHEMA)
+            difference = _difference(found, manifest)
+            if difference:
+                raise FileError(
+                    f"{path} holds another run ({difference}): "
+                    "give another --out, or repeat that run's own command"
+                )
+            return cls(path, found)
+        if path.is_dir() and any(path.iterdir()):
+            raise FileError(f"{path} is not empty and holds no run: give another --out")
+        if path.exists() and not path.is_dir():
+            raise FileError(f"{path} is a file: --out expects a folder")
+        storage.write_json(file, manifest)
+        return cls(path, manifest)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a run to read it.
+
+        Raises:
+            FileError: there is no run in the folder.
+        """
+        if not (path / "manifest.json").is_file():
+            raise FileError(f"no run in {path}: expected a folder with manifest.json")
+        return cls(path, storage.read_json(path / "manifest.json", schema=SCHEMA))
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        return self.manifest["configuration"]
+
+    def has(self, shard: str) -> bool:
+        """Whether a shard is done."""
+        return self._file(shard).is_file()
+
+    def write(self, shard: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write a shard."""
+        storage.save_tensors(self._file(shard), tensors)
+
+    def read(self, shard: str) -> dict[str, Tensor]:
+        """Read a shard.
+
+        Raises:
+            FileError: it is missing or damaged; the command that wrote it makes it again.
+        """
+        return storage.load_tensors(self._file(shard))
+
+    def note_time(self, shard: str, seconds: float) -> None:
+        """Add to ``timings.json``, which alone may differ between equal runs."""
+        file = self.path / "timings.json"
+        timings = storage.read_json(file) if file.is_file() else {}
+        storage.write_json(file, {**timings, shard: round(seconds, 3)})
+
+    def _file(self, shard: str) -> Path:
+        return self.path / "adversarial" / f"{shard}.safetensors"
+
+
+def _versions() -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "unknown"
+    return versions
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Name the first thing in which two manifests differ; versions may."""
+    for key in ("command", "threads"):
+        if found.get(key) != wanted[key]:
+            return f"its {key} is {found.get(key)}, not {wanted[key]}"
+    before, now = found.get("configuration", {}), wanted["configuration"]
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            return f"its {key} is {before.get(key)}, not {now.get(key)}"
+    return ""

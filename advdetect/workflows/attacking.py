@@ -1,0 +1,201 @@
+"""Attack a data set with a suite, into a run folder that can be resumed."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from advdetect import storage
+from advdetect.attacks import AttackResult, AttackRun, Budget, attack_chunk, choose_budgets
+from advdetect.attacks.running import CHUNK, chunk_tensors, fingerprints, join, plan
+from advdetect.checks import check_labels
+from advdetect.data import ImageSet
+from advdetect.errors import FileError
+from advdetect.networks import LoadedModel
+from advdetect.runs import RunFolder, write_records
+from advdetect.workflows.progress import Track, untracked
+
+
+@dataclass(frozen=True)
+class AttackLine:
+    """One attack of a run, summed up over the images that the model classified correctly."""
+
+    attack: str
+    norm: str
+    eps: float | None
+    images: int
+    robust_accuracy: float
+    success_rate: float
+    median_perturbation: float | None
+
+
+@dataclass(frozen=True)
+class AttackSummary:
+    """What a run of attacks did."""
+
+    model: str
+    data: str
+    split: str
+    suite: str
+    seed: int
+    clean_accuracy: float
+    attacks: tuple[AttackLine, ...]
+    folder: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+def attack_data(
+    model: LoadedModel,
+    images: ImageSet,
+    folder: Path,
+    *,
+    suite: str = "standard",
+    norm: str | None = None,
+    eps: float | None = None,
+    seed: int = 0,
+    command: str = "attack",
+    extra: Mapping[str, Any] | None = None,
+    track: Track = untracked,
+) -> tuple[RunFolder, AttackRun]:
+    """Attack every image, or take up the run where it was interrupted.
+
+    Args:
+        model: The model attacked.
+        images: The images; their split is noted, and ``fit`` refuses those of ``evaluation``.
+        folder: The run's folder.
+        suite: Name in ``SUITES``.
+        norm: Keeps the suite's attacks of this norm alone.
+        eps: Replaces the suite's budgets.
+        seed: Seeds the attacks, with the content of each chunk.
+        command: What the run is for.
+        extra: More of the configuration that the run belongs to.
+        track: Shows progress.
+
+    Raises:
+        FileError: the folder holds another run.
+        InputError: no such suite or norm, or labels that the model has no classes for.
+    """
+    budgets = choose_budgets(suite, norm, eps)
+    with torch.no_grad():
+        classes = model.module(images.images[:1]).shape[1]
+    check_labels(images.labels, len(images), classes)
+    configuration = {
+        "model": model.name,
+        "weights": storage.fingerprint(model.module.state_dict()),
+        "data": images.name,
+        "split": images.split,
+        "images": images.fingerprint,
+        "count": len(images),
+        "suite": suite,
+        "budgets": [[b.attack, b.eps] for b in budgets],
+        "seed": seed,
+        "chunk": CHUNK,
+        **(extra or {}),
+    }
+    run = RunFolder.start(folder, command, configuration)
+    source = fingerprints(images.images)
+    for budget, rows in track(plan(budgets, len(images)), "attacking"):
+        shard = shard_name(budget, int(rows[0]))
+        if run.has(shard):
+            continue
+        started = time.perf_counter()
+        labels = images.labels[rows]
+        chunk = attack_chunk(model.module, images.images[rows], labels, budget, seed=seed)
+        run.write(shard, chunk_tensors(chunk, labels, images.index[rows], source[rows]))
+        run.note_time(shard, time.perf_counter() - started)
+    return run, read_attacks(run)
+
+
+def read_attacks(run: RunFolder) -> AttackRun:
+    """Read a finished run back.
+
+    Raises:
+        FileError: a shard is missing: the run was interrupted.
+    """
+    about = run.configuration
+    budgets = [Budget(name, eps) for name, eps in about["budgets"]]
+    found: dict[Budget, list[dict[str, torch.Tensor]]] = {}
+    for budget, rows in plan(budgets, about["count"], chunk=about["chunk"]):
+        shard = shard_name(budget, int(rows[0]))
+        if not run.has(shard):
+            raise FileError(
+                f"{run.path} is not finished, {shard} is missing: repeat the command that began it"
+            )
+        found.setdefault(budget, []).append(run.read(shard))
+    results = tuple(join(budget, chunks) for budget, chunks in found.items())
+    return AttackRun(about["suite"], about["seed"], results)
+
+
+def shard_name(budget: Budget, first: int) -> str:
+    """File name of a chunk, by its attack, eps and first row."""
+    return f"{budget}".replace(" ", "-").replace("/", "_") + f"-{first:06d}"
+
+
+def record_columns(results: Sequence[AttackResult]) -> dict[str, list[Any]]:
+    """The columns of ``records.parquet`` that attacks alone fill."""
+    columns: dict[str, list[Any]] = {
+        "attack": [],
+        "eps": [],
+        "index": [],
+        "label": [],
+        "clean_prediction": [],
+        "prediction": [],
+        "success": [],
+        "distance": [],
+        "norm": [],
+        "forwards": [],
+        "backwards": [],
+    }
+    for result in results:
+        n = len(result)
+        columns["attack"] += [result.attack] * n
+        columns["eps"] += [result.eps] * n
+        columns["norm"] += [result.norm] * n
+        columns["index"] += result.index.tolist()
+        columns["label"] += result.labels.tolist()
+        columns["clean_prediction"] += result.clean_prediction.tolist()
+        columns["prediction"] += result.prediction.tolist()
+        columns["success"] += result.success.tolist()
+        columns["distance"] += result.distances.tolist()
+        columns["forwards"] += result.forwards.tolist()
+        columns["backwards"] += result.backwards.tolist()
+    return columns
+
+
+def summarise(run: RunFolder, attacked: AttackRun) -> AttackSummary:
+    """Sum a run up, and write its records."""
+    write_records(run.path / "records.parquet", record_columns(attacked.results))
+    lines: list[AttackLine] = []
+    for result in attacked.results:
+        right = result.clean_prediction == result.labels
+        broken = result.success & right
+        sizes = result.distances[broken]
+        lines.append(
+            AttackLine(
+                result.attack,
+                result.norm,
+                result.eps,
+                len(result),
+                float((~result.success).float().mean()),
+                float(broken.sum() / right.sum().clamp(min=1)),
+                float(sizes.median()) if len(sizes) else None,
+            )
+        )
+    about = run.configuration
+    first = max(attacked.results, key=len)
+    return AttackSummary(
+        about["model"],
+        about["data"],
+        about["split"],
+        about["suite"],
+        about["seed"],
+        float((first.clean_prediction == first.labels).float().mean()),
+        tuple(lines),
+        str(run.path),
+    )

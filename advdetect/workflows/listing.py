@@ -1,0 +1,95 @@
+"""What there is by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from advdetect import storage
+from advdetect.attacks import ATTACKS, SUITES
+from advdetect.checks import pick
+from advdetect.data import DATASETS
+from advdetect.detectors import DETECTORS
+from advdetect.features import FEATURES
+from advdetect.networks import models_folder
+from advdetect.networks.loading import shipped_models
+from advdetect.similarity import MEASURES
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """Names of one kind, with what there is to say of each."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def list_table(kind: str) -> NameTable:
+    """List the names of one kind.
+
+    Raises:
+        InputError: no such kind.
+    """
+    return pick(KINDS, kind, "kind of names")()
+
+
+def _models() -> NameTable:
+    rows: list[tuple[str, ...]] = []
+    for name in shipped_models():
+        folder = models_folder() / name
+        card = storage.read_json(folder / "card.json")
+        accuracy = f"{100 * card['test_accuracy']['value']:.2f} %"
+        guarded = "yes" if (folder / "guard" / "guard.json").is_file() else "no"
+        rows.append((name, card["network"]["name"], card["data"], accuracy, guarded))
+    return NameTable(("model", "network", "trained on", "test accuracy", "guard"), tuple(rows))
+
+
+def _attacks() -> NameTable:
+    rows = (
+        (
+            name,
+            a.norm,
+            a.family,
+            "noise" if a.control else "smallest" if a.minimum_norm else "within eps",
+        )
+        for name, a in ATTACKS.items()
+    )
+    return NameTable(("attack", "norm", "family", "perturbation"), tuple(rows))
+
+
+def _suites() -> NameTable:
+    rows = ((name, ", ".join(map(str, budgets))) for name, budgets in SUITES.items())
+    return NameTable(("suite", "attacks"), tuple(rows))
+
+
+def _documented(title: str, table: Mapping[str, object]) -> Callable[[], NameTable]:
+    def rows() -> NameTable:
+        first = (
+            (name, (thing.__doc__ or "").strip().split("\n")[0]) for name, thing in table.items()
+        )
+        return NameTable((title, "what it is"), tuple(first))
+
+    return rows
+
+
+_DATASETS = {
+    "fashion-mnist": "embedded official test split; the training split for training alone",
+    "digits": "8 x 8 digits that come with scikit-learn",
+}
+
+
+def _datasets() -> NameTable:
+    rows = [
+        (name, _DATASETS.get(name, "through torchvision, from --data-root")) for name in DATASETS
+    ]
+    rows += [("FOLDER", "one folder of pictures per class"), ("FILE.npz", "images and labels")]
+    return NameTable(("data set", "what it is"), tuple(rows))
+
+
+KINDS: Mapping[str, Callable[[], NameTable]] = {
+    "models": _models,
+    "datasets": _datasets,
+    "attacks": _attacks,
+    "suites": _suites,
+    "detectors": _documented("detector", DETECTORS),
+    "features": _documented("feature", FEATURES),
+    "measures": _documented("measure", MEASURES),
+}

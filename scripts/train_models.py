@@ -1,0 +1,197 @@
+#!/usr/bin/env python
+"""Train a shipped model from scratch: scripts/train_models.py NAME [--data-root DIR].
+
+Writes models/NAME/weights.safetensors and card.json. Interrupted, the same command goes on
+after the last finished epoch and ends with the same weights (same machine and thread count).
+"""
+
+import argparse
+import shlex
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from advdetect import data, storage
+from advdetect.data import ImageSet
+from advdetect.errors import AdvDetectError
+from advdetect.metrics import wilson
+from advdetect.networks import build
+from advdetect.networks.loading import CARD_SCHEMA
+
+MODELS = Path(__file__).parents[1] / "models"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a shipped model is made; all of it goes on the card."""
+
+    data: str
+    network: str
+    arguments: dict[str, object]
+    epochs: int = 18
+    batch: int = 128
+    learning_rate: float = 0.2
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    shift: int = 2
+    noise: float = 0.0
+    seed: int = 0
+
+
+FASHION_PIXELS = {"mean": [0.2860], "std": [0.3530]}
+
+RECIPES = {
+    "fashion-resnet": Recipe("fashion-mnist", "resnet", FASHION_PIXELS),
+    "fashion-vgg": Recipe("fashion-mnist", "vgg", FASHION_PIXELS),
+}
+
+
+def train(name: str, data_root: Path | None) -> None:
+    """Train one model and write its folder."""
+    recipe, folder = RECIPES[name], MODELS / name
+    torch.manual_seed(recipe.seed)
+    architecture = {"kind": "network", "name": recipe.network, "arguments": recipe.arguments}
+    network = build(architecture).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        network.parameters(), momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+    )
+    images = data.load(recipe.data, split="train", data_root=data_root)
+    checkpoint = folder / "checkpoint.safetensors"
+    start = resume(checkpoint, network, optimizer)
+    steps = len(images) // recipe.batch
+
+    with Progress() as progress:
+        bar = progress.add_task(name, total=recipe.epochs * steps, completed=start * steps)
+        for epoch in range(start, recipe.epochs):
+            # One generator an epoch: going on after an interruption draws the same numbers.
+            generator = torch.Generator().manual_seed(1000 * recipe.seed + epoch)
+            order = torch.randperm(len(images), generator=generator)
+            network.train()
+            for step in range(steps):
+                rows = order[step * recipe.batch : (step + 1) * recipe.batch]
+                batch = augment(images.images[rows], recipe, generator)
+                share = (epoch * steps + step) / (recipe.epochs * steps)
+                optimizer.param_groups[0]["lr"] = recipe.learning_rate * one_cycle(share)
+                loss = F.cross_entropy(
+                    network(batch.contiguous(memory_format=torch.channels_last)),
+                    images.labels[rows],
+                    label_smoothing=recipe.label_smoothing,
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                text = f"{name} epoch {epoch + 1}/{recipe.epochs} loss {loss.item():.3f}"
+                progress.update(bar, advance=1, description=text)
+            storage.save_tensors(checkpoint, checkpoint_of(network, optimizer, epoch + 1))
+
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    sha256 = storage.save_tensors(folder / "weights.safetensors", weights)
+    test = data.load(recipe.data, split="test", data_root=data_root)
+    accuracy = wilson(count_right(network, test), len(test))
+    storage.write_json(
+        folder / "card.json",
+        {
+            "schema": CARD_SCHEMA,
+            "name": name,
+            "network": architecture,
+            "input": {"shape": list(test.shape), "range": [0, 1]},
+            "classes": list(test.classes),
+            "data": f"{recipe.data}, official training split",
+            "recipe": asdict(recipe),
+            "seed": recipe.seed,
+            "command": "scripts/train_models.py " + name,
+            "test_accuracy": asdict(accuracy),
+            "versions": {"torch": torch.__version__, "threads": torch.get_num_threads()},
+            "sha256": {"weights.safetensors": sha256},
+        },
+    )
+    checkpoint.unlink()
+    print(f"{name}: test accuracy {accuracy.value:.4f} [{accuracy.low:.4f}, {accuracy.high:.4f}]")
+
+
+def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Mirror half of the pictures, move each a little, and add a little Gaussian noise.
+
+    Noise of a deviation between 0 and ``recipe.noise`` keeps the network's bits calm where only
+    noise was added: a detector should not fire on it.
+    """
+    n, channels, height, width = images.shape
+    mirrored = torch.rand(n, generator=generator) < 0.5
+    images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+    padded = F.pad(images, (recipe.shift,) * 4)
+    down, right = torch.randint(0, 2 * recipe.shift + 1, (2, n, 1), generator=generator)
+    y = (down + torch.arange(height)).view(n, 1, height, 1)
+    x = (right + torch.arange(width)).view(n, 1, 1, width)
+    channel = torch.arange(channels).view(1, -1, 1, 1)
+    moved = padded[torch.arange(n).view(n, 1, 1, 1), channel, y, x]
+    deviation = recipe.noise * torch.rand(n, 1, 1, 1, generator=generator)
+    return (moved + deviation * torch.randn(moved.shape, generator=generator)).clamp(0, 1)
+
+
+def one_cycle(share: float, warm_up: float = 0.25) -> float:
+    """Share of the peak learning rate: up from a twentieth, then down to nothing, as cosines."""
+    if share < warm_up:
+        return 0.05 + 0.95 * half_cosine(1 - share / warm_up)
+    return half_cosine((share - warm_up) / (1 - warm_up))
+
+
+def half_cosine(share: float) -> float:
+    return float(0.5 + 0.5 * torch.cos(torch.pi * torch.tensor(share, dtype=torch.float64)))
+
+
+def count_right(network: nn.Module, images: ImageSet) -> int:
+    """How many test images the network classifies correctly."""
+    network.eval()
+    right = 0
+    with torch.no_grad():
+        for rows in torch.arange(len(images)).split(500):
+            right += int((network(images.images[rows]).argmax(1) == images.labels[rows]).sum())
+    return right
+
+
+def checkpoint_of(
+    network: nn.Module, optimizer: torch.optim.Optimizer, epochs: int
+) -> dict[str, Tensor]:
+    """Everything that the next epoch depends on."""
+    momenta = optimizer.state_dict()["state"]
+    return (
+        {f"network.{key}": value for key, value in network.state_dict().items()}
+        | {f"momentum.{key}": value["momentum_buffer"] for key, value in momenta.items()}
+        | {"epochs": torch.tensor(epochs)}
+    )
+
+
+def resume(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Take up a checkpoint, if there is one; return how many epochs it has behind it."""
+    if not path.exists():
+        return 0
+    saved = storage.load_tensors(path)
+    network.load_state_dict(
+        {key.removeprefix("network."): v for key, v in saved.items() if key.startswith("network.")}
+    )
+    state = optimizer.state_dict()
+    state["state"] = {
+        int(key.removeprefix("momentum.")): {"momentum_buffer": value}
+        for key, value in saved.items()
+        if key.startswith("momentum.")
+    }
+    optimizer.load_state_dict(state)
+    return int(saved["epochs"])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("name", choices=RECIPES)
+    parser.add_argument("--data-root", type=Path, help="where the official training split lies")
+    arguments = parser.parse_args()
+    try:
+        train(arguments.name, arguments.data_root)
+    except AdvDetectError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"interrupted; go on with: {shlex.join(sys.argv)}")
