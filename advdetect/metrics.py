@@ -1,7 +1,7 @@
 """What grades a detector or a model: a figure, its interval and the number behind it.
 
 Every interval is of 95 % unless told otherwise. Where there is no example there is no figure:
-``NO_EXAMPLES``, whose ``n`` is 0 and whose other fields are ``None`` (JSON knows no NaN).
+``NONE``, whose ``n`` is 0 and whose other fields are ``None`` (JSON knows no NaN).
 """
 
 from dataclasses import asdict, dataclass
@@ -33,7 +33,7 @@ class Estimate:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.n})"
 
 
-NO_EXAMPLES = Estimate(None, None, None, 0)
+NONE = Estimate(None, None, None, 0)
 
 
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
@@ -49,7 +49,7 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
         raise InputError(f"expected 0 <= successes <= n, got {successes} of {n}")
     z = _quantile(confidence)
     if n == 0:
-        return NO_EXAMPLES
+        return NONE
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -140,7 +140,7 @@ def auroc(
     z = _quantile(confidence)
     n, m = len(y), len(x)
     if n == 0 or m == 0:
-        return NO_EXAMPLES
+        return NONE
     ranks = stats.rankdata(np.concatenate([x, y]))
     below = (ranks[:m] - stats.rankdata(x)) / n
     above = 1 - (ranks[m:] - stats.rankdata(y)) / m
@@ -180,7 +180,7 @@ def balanced_accuracy(
     flagged = rate(adversarial_flags, confidence=confidence)
     parts = (passed, flagged)
     if passed.n == 0 or flagged.n == 0:
-        return NO_EXAMPLES
+        return NONE
     value, low, high = (
         np.array([getattr(part, name) for part in parts]) for name in ("value", "low", "high")
     )
@@ -205,7 +205,7 @@ def median(values: ArrayLike, *, confidence: float = 0.95) -> Estimate:
     n = len(ordered)
     _quantile(confidence)
     if n == 0:
-        return NO_EXAMPLES
+        return NONE
     k = max(int(stats.binom.ppf((1 - confidence) / 2, n, 0.5)), 1)
     low, high = ordered[k - 1], ordered[n - k]
     return Estimate(float(np.median(ordered)), float(low), float(high), n)
@@ -224,7 +224,7 @@ def mean(values: ArrayLike, *, confidence: float = 0.95) -> Estimate:
     n = len(numbers)
     _quantile(confidence)
     if n == 0:
-        return NO_EXAMPLES
+        return NONE
     centre = float(numbers.mean())
     if n == 1:
         return Estimate(centre, min(0.0, centre), max(1.0, centre), 1)
@@ -232,20 +232,20 @@ def mean(values: ArrayLike, *, confidence: float = 0.95) -> Estimate:
     return Estimate(centre, centre - half, centre + half, n)
 
 
-def beta_binomial_interval(
-    alpha: float, calibration_n: int, evaluation_n: int, *, confidence: float = 0.95
+def false_alarm_interval(
+    nominal: float, calibration: int, evaluation: int, *, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Where the observed false-alarm rate of a perfectly calibrated guard falls.
 
     Calibration images are a sample as well. Given them, a clean input is flagged (its p-value
-    is at most ``alpha``) with a chance drawn from Beta(k, calibration_n + 1 - k), where
-    k = floor(alpha (calibration_n + 1)); so the false alarms among the evaluation images are
+    is at most ``nominal``) with a chance drawn from Beta(k, calibration + 1 - k), where
+    k = floor(nominal (calibration + 1)); so the false alarms among the evaluation images are
     beta-binomial. Scores are taken as free of ties, and calibrated over all classes at once.
 
     Args:
-        alpha: The nominal false-alarm rate, in (0, 1).
-        calibration_n: Clean images behind the p-values.
-        evaluation_n: Clean images on which false alarms are counted.
+        nominal: The nominal false-alarm rate, in (0, 1).
+        calibration: Clean images behind the p-values.
+        evaluation: Clean images on which false alarms are counted.
         confidence: Of the interval.
 
     Returns:
@@ -253,26 +253,26 @@ def beta_binomial_interval(
 
     Raises:
         InputError: a rate outside (0, 1), no evaluation image, or so few calibration images
-            that no p-value reaches ``alpha``.
+            that no p-value reaches ``nominal``.
 
     Source:
         Vovk 2012, arXiv:1209.2673, proposition 2a (the beta law).
     """
-    if not 0 < alpha < 1:
-        raise InputError(f"a false-alarm rate lies between 0 and 1, got {alpha:g}")
-    if evaluation_n < 1:
-        raise InputError(f"expected at least one evaluation image, got {evaluation_n}")
+    if not 0 < nominal < 1:
+        raise InputError(f"a false-alarm rate lies between 0 and 1, got {nominal:g}")
+    if evaluation < 1:
+        raise InputError(f"expected at least one evaluation image, got {evaluation}")
     _quantile(confidence)
     # 0.29 * 100 is 28.999999999999996, and a p-value of 29/100 is flagged at 0.29.
-    k = int(np.floor(alpha * (calibration_n + 1) * (1 + 1e-12)))
+    k = int(np.floor(nominal * (calibration + 1) * (1 + 1e-12)))
     if k < 1:
-        needed = int(np.ceil(1 / alpha - 1 - 1e-9))
+        needed = int(np.ceil(1 / nominal - 1 - 1e-9))
         raise InputError(
-            f"a false-alarm rate of {alpha:g} needs at least {needed} calibration images, "
-            f"got {calibration_n}"
+            f"a false-alarm rate of {nominal:g} needs at least {needed} calibration images, "
+            f"got {calibration}"
         )
-    law = stats.betabinom(evaluation_n, k, calibration_n + 1 - k)
-    low, high = law.ppf([0.5 - confidence / 2, 0.5 + confidence / 2]) / evaluation_n
+    law = stats.betabinom(evaluation, k, calibration + 1 - k)
+    low, high = law.ppf([0.5 - confidence / 2, 0.5 + confidence / 2]) / evaluation
     return float(low), float(high)
 
 

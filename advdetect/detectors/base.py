@@ -90,14 +90,14 @@ class Detector(BaseEstimator, ABC):
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What was learnt: parameters as plain JSON, and arrays by name."""
         check_is_fitted(self, "fitted_")
-        return self.get_params(), self._save() | {"n_features": np.array(self.n_features_in_)}
+        return self.get_params(), self._save() | {"n_features": np.array([self.n_features_in_])}
 
     @classmethod
     @final
     def from_state(cls, parameters: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Make a fitted detector again from its ``state``."""
         detector = cls(**parameters)
-        detector.n_features_in_ = int(arrays["n_features"])
+        detector.n_features_in_ = int(arrays["n_features"][0])
         detector._load(arrays)
         detector.fitted_ = True
         return detector

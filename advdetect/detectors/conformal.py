@@ -66,19 +66,27 @@ class ConformalCalibration:
         Raises:
             InputError: the rate is not in (0, 1), or some group has fewer than 1/rate - 1.
         """
-        if not 0 < false_alarm_rate < 1:
-            raise InputError(f"a false-alarm rate lies between 0 and 1, got {false_alarm_rate:g}")
-        needed = int(np.ceil(1 / false_alarm_rate - 1 - 1e-9))
         for c, known in self._sorted.items():
-            if len(known) < needed:
-                where = "" if c < 0 else f" predicted as class {c}"
-                raise InputError(
-                    f"a false-alarm rate of {false_alarm_rate:g} needs at least {needed} clean "
-                    f"calibration inputs{where}, got {len(known)}: give more, or a higher rate"
-                )
+            check_enough(len(known), false_alarm_rate, "" if c < 0 else f" predicted as class {c}")
 
     def _groups(self) -> list[int]:
         return [-1] if self.predicted is None else np.unique(self.predicted).tolist()
 
     def _of(self, c: int) -> NDArray[np.float64]:
         return self.scores if c < 0 else self.scores[self.predicted == c]
+
+
+def check_enough(n: int, false_alarm_rate: float, where: str = "") -> None:
+    """Require ``n`` calibration inputs to be enough for p-values of ``false_alarm_rate``.
+
+    Raises:
+        InputError: the rate is not in (0, 1), or n < 1/rate - 1.
+    """
+    if not 0 < false_alarm_rate < 1:
+        raise InputError(f"a false-alarm rate lies between 0 and 1, got {false_alarm_rate:g}")
+    needed = int(np.ceil(1 / false_alarm_rate - 1 - 1e-9))
+    if n < needed:
+        raise InputError(
+            f"a false-alarm rate of {false_alarm_rate:g} needs at least {needed} clean "
+            f"calibration inputs{where}, got {n}: give more, or a higher rate"
+        )

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
 from advdetect.detectors.base import Classes, Detector, Rows
 
@@ -34,6 +36,14 @@ class LogisticDetector(Detector):
     def contributions(self, X: Rows) -> Rows:
         """Part of the log-odds that each feature gives, ``(n, d)``; they sum to the score."""
         return self._standardise(X) * self.coefficients_
+
+    def soft_score(self, X: Tensor, predicted: Tensor) -> Tensor:
+        """The score as a function that gradients flow through, for attacks that know it."""
+        centre, scale, coefficients = (
+            torch.as_tensor(array, dtype=X.dtype, device=X.device)
+            for array in (self.centre_, self.scale_, self.coefficients_)
+        )
+        return ((X - centre) / scale).clamp(-FAR, FAR) @ coefficients + self.intercept_[0]
 
     def _fit(self, X: Rows, y: Classes, predicted: Classes, weight: Rows) -> None:
         clean = X[y == 0]

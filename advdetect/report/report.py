@@ -1,24 +1,32 @@
 """What an evaluation found: the content of report.json, as frozen dataclasses."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
+from advdetect import storage
+from advdetect.attacks.base import Budget
+from advdetect.errors import FileError
 from advdetect.metrics import Estimate
+from advdetect.report.plain import from_plain, to_plain
 
 SCHEMA = 1
 ALPHAS = (0.01, 0.05, 0.1)
 
+THREAT_MODEL = (
+    "The attacker knows the classifier, its weights and its gradients, and changes every pixel "
+    "within the norm and eps of a row (in pixel units of [0, 1]), or as little as the attack can. "
+    "The attacker does not know that a guard stands behind the classifier."
+)
+
 
 @dataclass(frozen=True)
 class FalseAlarms:
-    """Clean evaluation images flagged at one nominal rate.
+    """Share of clean evaluation images flagged at one nominal rate.
 
-    ``low`` and ``high`` are Wilson's interval; ``expected_low`` and ``expected_high`` is where
-    a perfectly calibrated guard falls, calibration sample included.
+    ``low`` and ``high`` are Wilson's interval. ``expected_low`` and ``expected_high`` say where
+    a perfectly calibrated guard falls, its calibration sample taken into account.
     """
 
     nominal: float
@@ -29,10 +37,18 @@ class FalseAlarms:
     expected_low: float
     expected_high: float
 
+    @property
+    def as_expected(self) -> bool:
+        """Whether the rate lies where a perfectly calibrated guard's does."""
+        return self.expected_low <= self.value <= self.expected_high
+
 
 @dataclass(frozen=True)
 class Clean:
-    """The classifier and the guard on clean evaluation images."""
+    """The classifier and the guard on clean evaluation images.
+
+    ``accuracy_after_rejection`` counts the images that the guard lets pass.
+    """
 
     n: int
     accuracy: Estimate
@@ -42,10 +58,10 @@ class Clean:
 
 @dataclass(frozen=True)
 class Robustness:
-    """What an attack did to the classifier. Robust: predicted correctly under attack.
+    """What an attack did to the classifier.
 
-    ``success_rate`` and ``median_perturbation`` (in the attack's norm; of successes) count
-    images whose clean prediction is right.
+    ``robust_accuracy`` counts every image attacked; ``success_rate`` and ``median_perturbation``
+    (in the attack's norm, of successes) those whose clean prediction is right.
     """
 
     attack: str
@@ -54,15 +70,25 @@ class Robustness:
     robust_accuracy: Estimate
     success_rate: Estimate
     median_perturbation: Estimate
-    control: bool
+    control: bool = False
+
+    @property
+    def budget(self) -> str:
+        """Attack and eps as text, ``linf_pgd 8/255``."""
+        return str(Budget(self.attack, self.eps))
 
 
 @dataclass(frozen=True)
 class DetectionRow:
-    """How a detector told one attack's successes from clean images.
+    """How a detector tells one attack's successes from clean images.
 
-    Successes count whose clean twin was right; for a control, noise that left the prediction
-    right. ``fitted_on_it`` is false where the attack's whole family was left out of fitting.
+    A row counts successes whose clean twin was right; for a control, noise that left the
+    prediction right. ``detection_rate`` goes by nominal false-alarm rate, as text ("0.05").
+
+    Attributes:
+        fitted_on_it: False where the attack's whole family, at every eps, was left out of
+            fitting.
+        adaptive: The attack knew the guard.
     """
 
     detector: str
@@ -74,21 +100,28 @@ class DetectionRow:
     auroc: Estimate
     balanced_accuracy: Estimate
     detection_rate: Mapping[str, Estimate]
+    adaptive: bool = False
+
+    @property
+    def budget(self) -> str:
+        """Attack and eps as text, ``linf_pgd 8/255``."""
+        return str(Budget(self.attack, self.eps))
 
 
 @dataclass(frozen=True)
 class LayerRow:
-    """Detection from one layer's columns of one feature family alone, at 5 % false alarms."""
+    """Detection at 5 % false alarms from one layer's columns of one feature family alone."""
 
     layer: str
     family: str
     detection_rate: Estimate
     auroc: Estimate
+    attacks: str = "all attacks"
 
 
 @dataclass(frozen=True)
 class CutRow:
-    """Accuracy of the Fiedler cut of clean against attacked inputs, within predicted classes."""
+    """Accuracy of the Fiedler cut of clean against attacked inputs, no label used."""
 
     attack: str
     eps: float | None
@@ -96,8 +129,36 @@ class CutRow:
 
 
 @dataclass(frozen=True)
+class ClassCutRow:
+    """Mean accuracy of the Fiedler cut of two classes at one layer, over pairs of classes."""
+
+    layer: str
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """Each image under all attacks at once; an image holds if no attack gets the better of it.
+
+    ``robust_accuracy``: no attack changes the right class. ``guarded_accuracy``: none does so
+    unflagged.
+    """
+
+    attacks: int
+    robust_accuracy: Estimate
+    guarded_accuracy: Estimate
+
+
+@dataclass(frozen=True)
 class Report:
-    """Everything that ``report.json`` holds."""
+    """Everything that ``report.json`` holds; see the fields' own classes.
+
+    Attributes:
+        guard: What was graded: ``detector`` and ``false_alarm_rate``, and whatever else tells
+            it from other guards.
+        versions: By package.
+        warnings: What the figures say against each other; see ``find_warnings``.
+    """
 
     model: str
     data: str
@@ -108,68 +169,121 @@ class Report:
     detection: tuple[DetectionRow, ...]
     layers: tuple[LayerRow, ...] = ()
     cuts: tuple[CutRow, ...] = ()
+    class_cuts: tuple[ClassCutRow, ...] = ()
+    worst_case: WorstCase | None = None
     guard: Mapping[str, Any] = field(default_factory=dict)
+    threat_model: str = THREAT_MODEL
+    versions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def detector(self) -> str:
+        """The guard's detector."""
+        return str(self.guard.get("detector", self.detection[0].detector))
+
+    @property
+    def false_alarm_rate(self) -> float:
+        """The guard's nominal false-alarm rate; 0.05 where rows do not know it."""
+        rate = float(self.guard.get("false_alarm_rate", 0.05))
+        return rate if all(f"{rate:g}" in row.detection_rate for row in self.detection) else 0.05
+
+    @property
+    def detectors(self) -> tuple[str, ...]:
+        """Every detector with a row, the guard's own first."""
+        return tuple(dict.fromkeys([self.detector, *(row.detector for row in self.detection)]))
+
+    def rows(
+        self,
+        detector: str | None = None,
+        *,
+        control: bool = False,
+        fitted_on_it: bool | None = None,
+        adaptive: bool = False,
+    ) -> tuple[DetectionRow, ...]:
+        """Detection rows of one kind; ``None`` takes the guard's detector, or both fittings."""
+        name = detector or self.detector
+        return tuple(
+            row
+            for row in self.detection
+            if (row.detector, row.control, row.adaptive) == (name, control, adaptive)
+            and fitted_on_it in (None, row.fitted_on_it)
+        )
+
+    def worst(
+        self, detector: str | None = None, *, fitted_on_it: bool = True, adaptive: bool = False
+    ) -> DetectionRow | None:
+        """The attack found least often at the guard's false-alarm rate, noise apart."""
+        rows = self.rows(detector, fitted_on_it=fitted_on_it, adaptive=adaptive)
+        found = [row for row in rows if self.detected(row).n]
+        return min(
+            found, key=lambda row: (_value(self.detected(row)), _value(row.auroc)), default=None
+        )
+
+    def worst_by_auroc(
+        self, detector: str | None = None, *, fitted_on_it: bool = True, adaptive: bool = False
+    ) -> DetectionRow | None:
+        """The attack with the smallest area, noise apart; often not the one found least."""
+        rows = self.rows(detector, fitted_on_it=fitted_on_it, adaptive=adaptive)
+        return min((r for r in rows if r.auroc.n), key=lambda r: _value(r.auroc), default=None)
+
+    def detected(self, row: DetectionRow) -> Estimate:
+        """A row's detection rate at the guard's false-alarm rate."""
+        return row.detection_rate[f"{self.false_alarm_rate:g}"]
+
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON, in the order of the fields; equal reports give equal JSON."""
-        return {"schema": SCHEMA, **_rounded(asdict(self))}
+        """Plain JSON, in the order of the fields; equal reports give equal JSON.
+
+        ``worst`` is added for readers in a hurry: by detector and fitting, the attack found
+        least often and the one with the smallest area.
+        """
+        return {
+            "schema": SCHEMA,
+            **to_plain(asdict(self)),
+            "worst": list(map(to_plain, self._worst())),
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> Self:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            FileError: a newer schema, or a part that is missing or of another kind.
+        """
+        found = content.get("schema") if isinstance(content, dict) else None
+        if found != SCHEMA:
+            raise FileError(f"a report of schema {found}, this version reads {SCHEMA}")
+        try:
+            return from_plain(cls, content)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FileError(f"no complete report: {type(error).__name__} {error}") from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a ``report.json``.
+
+        Raises:
+            FileError: the file is missing, damaged, or of a newer schema.
+        """
+        return cls.from_json(storage.read_json(path, schema=SCHEMA))
+
+    def _worst(self) -> Iterator[dict[str, Any]]:
+        for detector in self.detectors:
+            for fitted in (True, False):
+                kind = {"fitted_on_it": fitted}
+                least, area = self.worst(detector, **kind), self.worst_by_auroc(detector, **kind)
+                if least is None or area is None:
+                    continue
+                yield {
+                    "detector": detector,
+                    **kind,
+                    "detection_rate": _named(least, self.detected(least)),
+                    "auroc": _named(area, area.auroc),
+                }
 
 
-@dataclass(frozen=True, eq=False)
-class PictureRow:
-    """One clean picture and its attacked twin, ``(c, h, w)`` pixels in [0, 1]."""
-
-    clean: NDArray[np.float32]
-    attacked: NDArray[np.float32]
-    attack: str
-    true_label: str
-    clean_label: str
-    attacked_label: str
-    clean_p_value: float
-    attacked_p_value: float
-    clean_flagged: bool
-    attacked_flagged: bool
+def _named(row: DetectionRow, estimate: Estimate) -> dict[str, Any]:
+    return {"attack": row.attack, "norm": row.norm, "eps": row.eps, **estimate.to_json()}
 
 
-@dataclass(frozen=True, eq=False)
-class Embedding:
-    """Coordinates ``(n, 2)`` of inputs in a graph's eigenvectors; kind 0 clean, 1 attacked."""
-
-    coordinates: NDArray[np.float64]
-    kind: NDArray[np.int64]
-    title: str
-
-
-@dataclass(frozen=True, eq=False)
-class Figures:
-    """What the plots need beyond the report.
-
-    Attributes:
-        clean_scores: ``(n,)`` the guard's scores of clean evaluation images.
-        scores: The guard's scores of counted rows, by attack and budget as text.
-        controls: Which keys of ``scores`` are noise.
-        curves: By attack, ``(eps, robust accuracy, norm)``.
-        pictures: Rows of the picture grid.
-        embedding: The Fiedler embedding of clean and attacked inputs.
-    """
-
-    clean_scores: NDArray[np.float64]
-    scores: Mapping[str, NDArray[np.float64]]
-    controls: frozenset[str] = frozenset()
-    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64], str]] = field(
-        default_factory=dict
-    )
-    pictures: tuple[PictureRow, ...] = ()
-    embedding: Embedding | None = None
-
-
-def _rounded(value: Any) -> Any:
-    """Round floats to nine digits: what two runs agree on, whatever the order of their sums."""
-    if isinstance(value, float):
-        return float(f"{value:.9g}")
-    if isinstance(value, Mapping):
-        return {str(key): _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return value
+def _value(estimate: Estimate) -> float:
+    return 1.0 if estimate.value is None else estimate.value

@@ -19,6 +19,7 @@ from advdetect.errors import InputError
 WORD_BITS = 64  # FAISS counts whole 64-bit words about twice as fast as loose bytes
 TILE_ROWS = 256  # a tile of counts, 256 KiB, stays in the cache while it is converted
 UNPACKED_BYTES = 1 << 22  # unpacked bits go in blocks of this size, which stay in the cache
+DEVICE_BYTES = 1 << 28  # on other devices few large blocks are quicker
 
 
 @final
@@ -49,15 +50,14 @@ class BitCodes:
                 f"got {tuple(self.packed.shape)} of {self.packed.dtype}: use BitCodes.pack(bits)"
             )
         # Only on a CPU, where files are read to: elsewhere it would wait for the device.
-        tail = self.packed[:, self.n_bits // 8 :] if self.packed.device.type == "cpu" else None
-        if tail is not None and tail.numel():
-            over = (tail[:, 0] >> self.n_bits % 8).any() | tail[:, 1:].any()
-            if over:
+        if self.packed.device.type == "cpu" and self.n_bits < 8 * width:
+            last = self.packed[:, self.n_bits // 8 :]
+            if (last[:, 0] >> self.n_bits % 8).any() or last[:, 1:].any():
                 raise InputError(f"bits beyond the {self.n_bits} of a code must be 0")
 
     @classmethod
     def pack(cls, bits: Tensor) -> Self:
-        """Pack a bool or uint8 ``(n, m)`` matrix, whose nonzero entries become 1, where it lies."""
+        """Pack a bool or uint8 ``(n, m)`` matrix, nonzero entries as 1, on its own device."""
         if bits.ndim != 2:
             raise InputError(f"expected an (n, m) matrix of bits, got shape {tuple(bits.shape)}")
         if bits.dtype not in (torch.bool, torch.uint8):
@@ -116,7 +116,7 @@ def hamming_similarity(a: BitCodes, b: BitCodes) -> Tensor:
     Raises:
         InputError: the codes differ in length or device.
     """
-    return 1 - _differing_bits(a, b) / a.n_bits
+    return _differing_bits(a, b).div_(-a.n_bits).add_(1)
 
 
 def jaccard_similarity(a: BitCodes, b: BitCodes) -> Tensor:
@@ -180,8 +180,7 @@ def firing_rates(codes: BitCodes, labels: Tensor, classes: int) -> Tensor:
 
     Returns:
         ``(classes, n_bits)`` float32 in [0, 1], on the codes' device. A class without a code
-        gets the rates of all codes together, so that nothing is ever closer to it than to
-        an average class.
+        gets the rates of all codes together.
 
     Raises:
         InputError: no code, or labels that do not fit.
@@ -265,7 +264,7 @@ def _differing_bits(a: BitCodes, b: BitCodes) -> Tensor:
 def _differing_bits_by_product(a: BitCodes, b: BitCodes) -> Tensor:
     agreeing = torch.zeros(len(a), len(b), device=a.packed.device)
     # Signs of +-1: their product counts agreeing minus differing bits.
-    step = max(1, UNPACKED_BYTES // (32 * max(len(a), len(b), 1))) * WORD_BITS // 8
+    step = max(1, DEVICE_BYTES // (8 * 4 * (len(a) + len(b) + 1)))
     for start in range(0, a.packed.shape[1], step):
         columns = slice(start, start + step)
         left, right = (_unpack_on_device(c.packed[:, columns]).float() for c in (a, b))

@@ -30,7 +30,10 @@ def centred(x: Tensor) -> Tensor:
 def standardised(x: Tensor) -> Tensor:
     """Centre, and divide by the largest entry (a constant: results do not depend on it)."""
     x = centred(x)
-    largest = x.detach().abs().amax() if x.numel() else x.new_ones(())
+    if x.numel() == 0:
+        return x
+    lowest, highest = torch.aminmax(x.detach())
+    largest = torch.maximum(-lowest, highest)
     return x / torch.where(largest > 0, largest, 1)
 
 

@@ -140,4 +140,4 @@ def check_weights(similarity: Tensor) -> None:
 
 
 def _to_numpy(values: Tensor) -> NDArray[Any]:
-    return values.double().cpu().numpy()
+    return values.cpu().double().numpy()

@@ -134,6 +134,8 @@ def planar_embedding(distances: Tensor) -> Tensor:
     if len(distances) < 2 or distances.min() < 0:
         raise InputError("expected distances of at least 2 points, none of them negative")
     exact = distances.detach().double().cpu().numpy()
+    if not exact.any():
+        return torch.zeros(len(exact), 2, dtype=torch.float64)
     places, _ = smacof(
         exact, init=_principal(exact), n_components=2, n_init=1, max_iter=1000, eps=1e-9
     )

@@ -138,7 +138,7 @@ def test_several_threads_find_the_same() -> None:
 
 @pytest.mark.parametrize("m", LENGTHS)
 def test_the_matrix_product_counts_as_faiss_does(m: int, monkeypatch) -> None:
-    monkeypatch.setattr(bits_module, "UNPACKED_BYTES", 32 * 7 * 2)  # several blocks of bits
+    monkeypatch.setattr(bits_module, "DEVICE_BYTES", 32 * 12 * 3)  # three bytes at a time
     a, b = codes(7, m, 1), codes(4, m, 2)
     by_product = bits_module._differing_bits_by_product(a, b)
     assert torch.equal(by_product, bits_module._differing_bits_on_cpu(a, b))

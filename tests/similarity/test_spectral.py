@@ -46,7 +46,8 @@ def agreement(side: torch.Tensor, truth: torch.Tensor) -> float:
 def iterative(monkeypatch) -> None:
     """Take the route of large graphs on small ones."""
     monkeypatch.setattr(spectral, "DENSE_ROWS", 0)
-    monkeypatch.setattr(spectral, "TOLERANCE", 1e-12)
+    monkeypatch.setattr(spectral, "SECOND_TOLERANCE", 1e-12)
+    monkeypatch.setattr(spectral, "THIRD_TOLERANCE", 1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,136 @@
+"""advdetect evaluate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from advdetect.cli import options as o
+from advdetect.cli.terminal import (
+    eps_text,
+    one_line_errors,
+    parse_size,
+    print_json,
+    print_table,
+    share,
+    tell,
+    track,
+)
+from advdetect.errors import InputError
+
+if TYPE_CHECKING:
+    from advdetect.workflows.evaluating_run import EvaluatedRun
+
+
+def evaluate(
+    guard: Annotated[
+        str | None,
+        typer.Argument(help="A guard's folder, or a shipped model's name.", show_default=False),
+    ] = None,
+    data: o.Data = "fashion-mnist",
+    suite: Annotated[str, typer.Option(help="Which attacks: quick or standard.")] = "standard",
+    limit: Annotated[int | None, typer.Option(min=1, help="Attack at most so many images.")] = 1000,
+    seed: o.Seed = 0,
+    out: Annotated[Path, typer.Option(help="Run folder, resumed if begun.")] = Path(
+        "runs/evaluate"
+    ),
+    from_run: Annotated[
+        Path | None,
+        typer.Option("--from", help="Make the report of this finished run again."),
+    ] = None,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Attack the guard knowingly as well.")
+    ] = False,
+    data_root: o.DataRoot = None,
+    resize: o.Size = None,
+    channels: o.Channels = None,
+    as_json: o.Json = False,
+) -> None:
+    """Say what a guard is worth: attack its model and judge clean and attacked images.
+
+    Example: advdetect evaluate fashion-resnet --suite quick --limit 200 --out runs/check
+    """
+    with one_line_errors():
+        if adaptive:
+            raise InputError(
+                "attacks that know the guard are not part of this version: leave --adaptive out"
+            )
+        from advdetect import data as datasets
+        from advdetect.workflows.evaluating_run import evaluate_again, evaluate_into
+        from advdetect.workflows.guards import load_guard
+
+        if from_run is not None:
+            done = evaluate_again(from_run, track=track)
+        elif guard is None:
+            raise InputError("name a guard to evaluate, or give --from RUN")
+        else:
+            size = parse_size(resize)
+            loaded = load_guard(guard)
+            settings = {
+                "data_root": None if data_root is None else str(data_root),
+                "resize": size,
+                "channels": channels,
+            }
+            images = datasets.load(
+                data, split="evaluation", data_root=data_root, resize=size, channels=channels
+            )
+            done = evaluate_into(
+                loaded,
+                images,
+                out,
+                name=guard,
+                suite=suite,
+                seed=seed,
+                limit=limit,
+                settings={key: value for key, value in settings.items() if value is not None},
+                track=track,
+            )
+        if as_json:
+            print_json(done.report.to_json())
+        else:
+            print_report(done)
+
+
+def print_report(done: "EvaluatedRun") -> None:
+    """Print what matters of a report, and where the rest lies."""
+    report = done.report
+    own = report.detection[0].detector if report.detection else ""
+    print_table(
+        f"{report.model} on {report.data} ({report.split}): clean accuracy "
+        f"{share(report.clean.accuracy.value)}, detector {own}",
+        ("attack", "eps", "n", "AUROC", "at 1 %", "at 5 %", "unseen 5 %"),
+        _lines(done, own),
+    )
+    for alarms in report.clean.false_alarm_rates:
+        tell(
+            f"false alarms at {share(alarms.nominal)}: {share(alarms.value)} of {alarms.n} clean "
+            f"images; a calibrated guard gives {share(alarms.expected_low)} to "
+            f"{share(alarms.expected_high)}"
+        )
+    for warning in report.warnings:
+        tell(f"warning: {warning}")
+    for file in done.files:
+        if file.suffix == ".html":
+            typer.echo(f"report: {file}")
+
+
+def _lines(done: "EvaluatedRun", own: str) -> list[tuple[object, ...]]:
+    rows = [row for row in done.report.detection if row.detector == own]
+    known = {(row.attack, row.eps): row for row in reversed(rows)}
+    unseen = {(row.attack, row.eps): row for row in rows if not row.fitted_on_it}
+    lines: list[tuple[object, ...]] = []
+    for key, row in reversed(known.items()):
+        other = unseen.get(key)
+        area = row.auroc.value
+        lines.append(
+            (
+                f"{row.attack} (noise)" if row.control else row.attack,
+                eps_text(row.eps),
+                row.auroc.n,
+                "-" if area is None else f"{area:.3f}",
+                share(row.detection_rate["0.01"].value),
+                share(row.detection_rate["0.05"].value),
+                share(other.detection_rate["0.05"].value) if other else "-",
+            )
+        )
+    return lines

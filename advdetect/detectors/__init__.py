@@ -1,0 +1,12 @@
+"""Which rows are adversarial? One estimator per file, all with the same contract."""
+
+from collections.abc import Mapping
+
+from advdetect.detectors.base import Detector
+from advdetect.detectors.logistic import LogisticDetector
+
+DETECTORS: Mapping[str, type[Detector]] = {
+    "logistic": LogisticDetector,
+}
+
+__all__ = ["DETECTORS", "Detector"]

@@ -1,0 +1,112 @@
+"""A guard as a folder of safetensors and JSON."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from advdetect import storage
+from advdetect.checks import pick
+from advdetect.detectors import DETECTORS
+from advdetect.detectors.conformal import ConformalCalibration
+from advdetect.errors import FileError, ModelError
+from advdetect.features import FeatureExtractor
+from advdetect.guard.rows import KeptRows
+from advdetect.networks import build
+from advdetect.networks.loading import set_weights
+
+if TYPE_CHECKING:
+    from advdetect.guard.guard import Guard
+
+SCHEMA = 1
+
+
+def write_guard(guard: "Guard", folder: Path) -> None:
+    """Write a guard; ``guard.json`` comes last and holds the sha256 of every other file."""
+    parameters, arrays = guard.detector.state()
+    calibration = {"scores": torch.from_numpy(guard.calibration.scores)}
+    if guard.calibration.predicted is not None:
+        calibration["predicted"] = torch.from_numpy(guard.calibration.predicted)
+    weights = guard.model.state_dict()
+    files: dict[str, Mapping[str, Tensor]] = {
+        "model.safetensors": weights,
+        "features.safetensors": guard.extractor.tensors(),
+        "detector.safetensors": {
+            name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()
+        },
+        "calibration.safetensors": calibration,
+        "fitting.safetensors": _tensors(guard.fitting),
+        "held_out.safetensors": _tensors(guard.held_out),
+    }
+    sha256 = {name: storage.save_tensors(folder / name, t) for name, t in files.items()}
+    storage.write_json(
+        folder / "guard.json",
+        {
+            "schema": SCHEMA,
+            "architecture": guard.architecture,
+            "model": storage.fingerprint(weights),
+            "input_shape": list(guard.input_shape),
+            "false_alarm_rate": guard.false_alarm_rate,
+            "detector": {"name": guard.detector_name, "parameters": parameters},
+            "features": guard.extractor.config(),
+            "budgets": list(guard.fitting.budgets),
+            "about": guard.about,
+            "sha256": sha256,
+        },
+    )
+
+
+def read_guard(folder: Path, model: nn.Module | None) -> dict[str, Any]:
+    """Read the parts of a guard, by the names of its fields.
+
+    Raises:
+        FileError: a file is missing, changed, or of a newer schema.
+        ModelError: the model has other weights, or none was given and none can be built.
+    """
+    if not (folder / "guard.json").is_file():
+        raise FileError(f"no guard in {folder}: expected a folder with guard.json")
+    about = storage.read_json(folder / "guard.json", schema=SCHEMA)
+    try:
+        return _parts(folder, about, model)
+    except (KeyError, TypeError) as error:
+        raise FileError(f"{folder / 'guard.json'} is incomplete: {error}") from None
+
+
+def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> dict[str, Any]:
+    def read(name: str) -> dict[str, Tensor]:
+        return storage.load_tensors(folder / name, sha256=about["sha256"][name])
+
+    if model is None:
+        if about["architecture"] is None:
+            raise ModelError(f"{folder} does not know how to build its model: pass model=...")
+        model = build(about["architecture"])
+        set_weights(model, read("model.safetensors"), str(folder))
+    if storage.fingerprint(model.state_dict()) != about["model"]:
+        raise ModelError(f"{folder} was fitted on another model: the weights differ from its own")
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    arrays = {name: tensor.numpy() for name, tensor in read("detector.safetensors").items()}
+    detector = about["detector"]
+    calibration = {name: t.numpy() for name, t in read("calibration.safetensors").items()}
+    extractor = FeatureExtractor.load(about["features"], read("features.safetensors"))
+    return {
+        "model": model.eval(),
+        "extractor": extractor.to(device),
+        "detector_name": detector["name"],
+        "detector": pick(DETECTORS, detector["name"], "detector").from_state(
+            detector["parameters"], arrays
+        ),
+        "calibration": ConformalCalibration(calibration["scores"], calibration.get("predicted")),
+        "false_alarm_rate": about["false_alarm_rate"],
+        "input_shape": tuple(about["input_shape"]),
+        "fitting": KeptRows(**read("fitting.safetensors"), budgets=tuple(about["budgets"])),
+        "held_out": KeptRows(**read("held_out.safetensors")),
+        "about": about["about"],
+        "architecture": about["architecture"],
+    }
+
+
+def _tensors(rows: KeptRows) -> dict[str, Tensor]:
+    return {"rows": rows.rows.float(), "predicted": rows.predicted, "origin": rows.origin}

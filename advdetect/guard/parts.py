@@ -1,0 +1,114 @@
+"""Cut images into those that serve the features, the detector and the calibration."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from advdetect.attacks import AttackRun
+from advdetect.attacks.running import fingerprints
+from advdetect.checks import check_images
+from advdetect.errors import InputError
+from advdetect.features import FeatureExtractor
+from advdetect.features.extractor import BATCH, Track
+from advdetect.guard.rows import KeptRows
+
+HELD_BACK = 0.3
+REFERENCE_SHARE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Which clean images serve which purpose, ``(n,)`` masks; a source image serves one.
+
+    Attributes:
+        reference: Show the features what clean inputs look like.
+        fitting: Give the detector its clean rows, and their attacked twins its adversarial.
+        calibration: The images for the p-values.
+        reserved: ``(m,)`` fingerprints of images whose attacked twins are not fitted on.
+    """
+
+    reference: Tensor
+    fitting: Tensor
+    calibration: Tensor
+    reserved: Tensor
+
+
+def part_images(
+    clean: Tensor, attacked: AttackRun | None, calibration: Tensor | None, seed: int
+) -> Parts:
+    """Give every source image one purpose.
+
+    Raises:
+        InputError: too few images, or calibration images of another shape.
+    """
+    source = fingerprints(clean)
+    if calibration is None:
+        calibration = clean[_share_of_sources(source, HELD_BACK, seed)]
+    channels, height, width = clean.shape[1:]
+    check_images(calibration, shape=(channels, height, width))
+    reserved = fingerprints(calibration)
+    kept = ~torch.isin(source, reserved)
+    fitting = kept & _hit(source, kept, attacked, seed)
+    reference = kept & ~fitting
+    if min(int(fitting.sum()), int(reference.sum())) < 2:
+        raise InputError(
+            f"{len(source)} clean images are too few to fit a guard: give at least a few hundred"
+        )
+    return Parts(reference, fitting, calibration, torch.cat([reserved, source[reference]]))
+
+
+def fitting_rows(
+    model: nn.Module,
+    extractor: FeatureExtractor,
+    clean: Tensor,
+    attacked: AttackRun | None,
+    reserved: Tensor,
+    track: Track,
+) -> KeptRows:
+    """Rows of clean images, and of the attacks that succeeded on images not reserved."""
+    parts = [feature_rows(model, extractor, clean, track, "clean rows")]
+    budgets: list[str] = []
+    for result in () if attacked is None else attacked.results:
+        usable = result.counted.cpu() & ~torch.isin(result.source.cpu(), reserved)
+        if usable.any() and not result.control:
+            budgets.append(str(result.budget))
+            images = result.adversarial[usable]
+            parts.append(feature_rows(model, extractor, images, track, budgets[-1]))
+    origin = [torch.full((len(rows),), i) for i, (rows, _) in enumerate(parts)]
+    return KeptRows(
+        torch.cat([rows for rows, _ in parts]),
+        torch.cat([predicted for _, predicted in parts]),
+        torch.cat(origin),
+        tuple(budgets),
+    )
+
+
+def feature_rows(
+    model: nn.Module, extractor: FeatureExtractor, images: Tensor, track: Track, text: str
+) -> tuple[Tensor, Tensor]:
+    """Feature rows ``(n, d)`` and predicted classes ``(n,)`` of many images."""
+    rows: list[Tensor] = []
+    predicted: list[Tensor] = []
+    for batch in track(images.split(BATCH), text):
+        observation = extractor.observe(model, batch)
+        rows.append(extractor.rows(observation))
+        predicted.append(observation.predicted)
+    return torch.cat(rows), torch.cat(predicted)
+
+
+def _share_of_sources(source: Tensor, share: float, seed: int) -> Tensor:
+    """Choose a share of the distinct source images; equal pictures stay together."""
+    distinct = source.unique()
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(distinct), generator=generator)
+    return torch.isin(source, distinct[order[: max(1, round(share * len(distinct)))]])
+
+
+def _hit(source: Tensor, kept: Tensor, attacked: AttackRun | None, seed: int) -> Tensor:
+    """The images that were attacked, if enough others are left; else a half of all."""
+    half = _share_of_sources(source, 0.5, seed + 1)
+    if attacked is None:
+        return half
+    hit = torch.isin(source, torch.cat([result.source.cpu() for result in attacked.results]))
+    return hit if (kept & ~hit).sum() >= REFERENCE_SHARE * kept.sum() else half
