@@ -20,6 +20,8 @@ def pick(table: Mapping[str, Value], name: str, kind: str) -> Value:
 
 def check_paired_rows(x: Tensor, y: Tensor, *, at_least: int = 2) -> None:
     """Require two finite float matrices on one device whose rows describe the same inputs."""
+    if x.device != y.device:
+        raise InputError(f"both must be on one device, got {x.device} and {y.device}")
     for matrix in (x, y):
         if matrix.ndim != 2:
             raise InputError(
@@ -33,8 +35,6 @@ def check_paired_rows(x: Tensor, y: Tensor, *, at_least: int = 2) -> None:
         raise InputError(f"rows must pair up, got {len(x)} and {len(y)}")
     if len(x) < at_least:
         raise InputError(f"needs at least {at_least} rows, got {len(x)}")
-    if x.device != y.device:
-        raise InputError(f"both must be on one device, got {x.device} and {y.device}")
 
 
 def check_images(images: Tensor, *, shape: tuple[int, int, int] | None = None) -> None:

@@ -98,7 +98,7 @@ def attack(
     labels: Tensor,
     *,
     suite: str = "standard",
-    norm: Norm | None = None,
+    norm: str | None = None,
     eps: float | None = None,
     seed: int = 0,
     track: Track = untracked,
@@ -133,7 +133,7 @@ def attack(
 
 
 def choose_budgets(
-    suite: str, norm: Norm | None = None, eps: float | None = None
+    suite: str, norm: str | None = None, eps: float | None = None
 ) -> tuple[Budget, ...]:
     """List a suite's attacks, with ``norm`` and ``eps`` in place of its own budgets."""
     budgets = pick(SUITES, suite, "suite")

@@ -10,22 +10,29 @@ ATTACKS: Mapping[str, Attack] = {**FOOLBOX_ATTACKS}
 _LINF_EPS = (4 / 255, 8 / 255, 0.1)
 _L2_EPS = (0.5, 1.5)
 
+_GRADIENT = (
+    *(Budget("linf_fgsm", eps) for eps in _LINF_EPS),
+    *(Budget("linf_bim", eps) for eps in _LINF_EPS),
+    *(Budget("linf_pgd", eps) for eps in _LINF_EPS),
+    *(Budget("l2_pgd", eps) for eps in _L2_EPS),
+    Budget("l2_deepfool"),
+    Budget("l2_carlini_wagner"),
+    Budget("linf_fmn"),
+    Budget("l2_fmn"),
+)
+
 SUITES: Mapping[str, tuple[Budget, ...]] = {
+    # Seconds for a few hundred small images.
     "quick": (
         Budget("linf_fgsm", 8 / 255),
         Budget("linf_pgd", 8 / 255),
         Budget("linf_fmn"),
         Budget("linf_uniform_noise", 8 / 255),
     ),
+    # What a guard learns from: no noise, and no decision-based attack, which costs the most.
+    "fitting": _GRADIENT,
     "standard": (
-        *(Budget("linf_fgsm", eps) for eps in _LINF_EPS),
-        *(Budget("linf_bim", eps) for eps in _LINF_EPS),
-        *(Budget("linf_pgd", eps) for eps in _LINF_EPS),
-        *(Budget("l2_pgd", eps) for eps in _L2_EPS),
-        Budget("l2_deepfool"),
-        Budget("l2_carlini_wagner"),
-        Budget("linf_fmn"),
-        Budget("l2_fmn"),
+        *_GRADIENT,
         Budget("l2_hop_skip_jump"),
         *(Budget("linf_uniform_noise", eps) for eps in _LINF_EPS),
         *(Budget("l2_gaussian_noise", eps) for eps in _L2_EPS),

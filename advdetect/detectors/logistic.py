@@ -30,7 +30,7 @@ class LogisticDetector(Detector):
         intercept_: Log-odds at the centre.
     """
 
-    def __init__(self, C: float = 0.1) -> None:
+    def __init__(self, C: float = 1.0) -> None:
         self.C = C
 
     def contributions(self, X: Rows) -> Rows:

@@ -101,8 +101,8 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
         "calibration": ConformalCalibration(calibration["scores"], calibration.get("predicted")),
         "false_alarm_rate": about["false_alarm_rate"],
         "input_shape": tuple(about["input_shape"]),
-        "fitting": KeptRows(**read("fitting.safetensors"), budgets=tuple(about["budgets"])),
-        "held_out": KeptRows(**read("held_out.safetensors")),
+        "fitting": _rows(read("fitting.safetensors"), tuple(about["budgets"])),
+        "held_out": _rows(read("held_out.safetensors"), ()),
         "about": about["about"],
         "architecture": about["architecture"],
     }
@@ -110,3 +110,7 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
 
 def _tensors(rows: KeptRows) -> dict[str, Tensor]:
     return {"rows": rows.rows.float(), "predicted": rows.predicted, "origin": rows.origin}
+
+
+def _rows(tensors: Mapping[str, Tensor], budgets: tuple[str, ...]) -> KeptRows:
+    return KeptRows(tensors["rows"], tensors["predicted"], tensors["origin"], budgets)

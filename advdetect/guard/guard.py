@@ -97,9 +97,9 @@ class Guard:
         """Fit and calibrate a guard.
 
         A source image serves one purpose only. Calibration images are held apart from all else.
-        The rest is cut in two: images that were attacked give the detector its clean and
-        adversarial rows, the others (or a half, if all were attacked) show the features what
-        clean inputs look like. Failed attacks and noise controls are never fitted on.
+        Of the rest up to 40 %, not attacked if enough are not, show the features what clean
+        inputs look like; the others give the detector its clean rows, and their attacked twins
+        its adversarial rows. Failed attacks and noise controls are never fitted on.
 
         Args:
             model: Classifier of pixels in [0, 1].

@@ -14,7 +14,7 @@ from advdetect.features.extractor import BATCH, Track
 from advdetect.guard.rows import KeptRows
 
 HELD_BACK = 0.3
-REFERENCE_SHARE = 0.3
+REFERENCE_SHARE = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +49,8 @@ def part_images(
     check_images(calibration, shape=(channels, height, width))
     reserved = fingerprints(calibration)
     kept = ~torch.isin(source, reserved)
-    fitting = kept & _hit(source, kept, attacked, seed)
-    reference = kept & ~fitting
+    reference = kept & _unattacked(source, kept, attacked, seed)
+    fitting = kept & ~reference
     if min(int(fitting.sum()), int(reference.sum())) < 2:
         raise InputError(
             f"{len(source)} clean images are too few to fit a guard: give at least a few hundred"
@@ -105,10 +105,13 @@ def _share_of_sources(source: Tensor, share: float, seed: int) -> Tensor:
     return torch.isin(source, distinct[order[: max(1, round(share * len(distinct)))]])
 
 
-def _hit(source: Tensor, kept: Tensor, attacked: AttackRun | None, seed: int) -> Tensor:
-    """The images that were attacked, if enough others are left; else a half of all."""
-    half = _share_of_sources(source, 0.5, seed + 1)
-    if attacked is None:
-        return half
-    hit = torch.isin(source, torch.cat([result.source.cpu() for result in attacked.results]))
-    return hit if (kept & ~hit).sum() >= REFERENCE_SHARE * kept.sum() else half
+def _unattacked(source: Tensor, kept: Tensor, attacked: AttackRun | None, seed: int) -> Tensor:
+    """Up to ``REFERENCE_SHARE`` of the kept images, none of them attacked if enough are not."""
+    free = kept.clone()
+    if attacked is not None:
+        hit = torch.isin(source, torch.cat([result.source.cpu() for result in attacked.results]))
+        if (kept & ~hit).sum() >= REFERENCE_SHARE / 2 * kept.sum():
+            free &= ~hit
+    share = min(1.0, REFERENCE_SHARE * float(kept.sum()) / max(float(free.sum()), 1.0))
+    chosen = source[free]
+    return torch.isin(source, chosen[_share_of_sources(chosen, share, seed + 1)])

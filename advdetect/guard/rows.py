@@ -32,8 +32,8 @@ class KeptRows:
     def fit(self, detector: Detector, *, without: Sequence[str] = ()) -> Detector:
         """Fit a detector, leaving out some budgets.
 
-        Half of a row's weight shares out evenly over budgets, half over families of attacks:
-        there are many PGD budgets, and few attacks that seek the smallest perturbation.
+        Every family of attacks weighs the same, and within it every budget: there are many PGD
+        budgets, and few attacks that seek the smallest perturbation.
         """
         left_out = [1 + i for i, budget in enumerate(self.budgets) if budget in without]
         keep = ~torch.isin(self.origin, torch.tensor(left_out, dtype=self.origin.dtype))
@@ -77,7 +77,5 @@ class KeptRows:
         weights = np.zeros(len(counts))
         weights[0] = 1 / max(counts[0], 1)
         for i, family in zip(present, families, strict=True):
-            by_budget = 1 / len(present)
-            by_family = 1 / len(set(families)) / families.count(family)
-            weights[1 + i] = (by_budget + by_family) / 2 / counts[1 + i]
+            weights[1 + i] = 1 / len(set(families)) / families.count(family) / counts[1 + i]
         return weights[origin]

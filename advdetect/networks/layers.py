@@ -17,6 +17,9 @@ class Normalize(nn.Module):
         std: Standard deviation of each channel, in pixels.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -196,34 +197,42 @@ class Report:
         self,
         detector: str | None = None,
         *,
+        left_out: bool = False,
         control: bool = False,
-        fitted_on_it: bool | None = None,
         adaptive: bool = False,
     ) -> tuple[DetectionRow, ...]:
-        """Detection rows of one kind; ``None`` takes the guard's detector, or both fittings."""
-        name = detector or self.detector
-        return tuple(
-            row
-            for row in self.detection
-            if (row.detector, row.control, row.adaptive) == (name, control, adaptive)
-            and fitted_on_it in (None, row.fitted_on_it)
-        )
+        """A detector's rows, one per attack and budget.
+
+        Args:
+            detector: Its name; ``None`` for the guard's.
+            left_out: Rows of a detector that was not fitted on the attack; otherwise those of
+                the detector as it was fitted, whether on the attack or not.
+            control: Noise instead of attacks.
+            adaptive: Attacks that knew the guard instead of those that did not.
+        """
+        kind = (detector or self.detector, control, adaptive)
+        rows = [r for r in self.detection if (r.detector, r.control, r.adaptive) == kind]
+        found: dict[str, DetectionRow] = {}
+        for row in rows:
+            if row.fitted_on_it is not left_out or (not left_out and row.budget not in found):
+                found[row.budget] = row
+        return tuple(found.values())
 
     def worst(
-        self, detector: str | None = None, *, fitted_on_it: bool = True, adaptive: bool = False
+        self, detector: str | None = None, *, left_out: bool = False, adaptive: bool = False
     ) -> DetectionRow | None:
         """The attack found least often at the guard's false-alarm rate, noise apart."""
-        rows = self.rows(detector, fitted_on_it=fitted_on_it, adaptive=adaptive)
+        rows = self.rows(detector, left_out=left_out, adaptive=adaptive)
         found = [row for row in rows if self.detected(row).n]
         return min(
             found, key=lambda row: (_value(self.detected(row)), _value(row.auroc)), default=None
         )
 
     def worst_by_auroc(
-        self, detector: str | None = None, *, fitted_on_it: bool = True, adaptive: bool = False
+        self, detector: str | None = None, *, left_out: bool = False
     ) -> DetectionRow | None:
         """The attack with the smallest area, noise apart; often not the one found least."""
-        rows = self.rows(detector, fitted_on_it=fitted_on_it, adaptive=adaptive)
+        rows = self.rows(detector, left_out=left_out)
         return min((r for r in rows if r.auroc.n), key=lambda r: _value(r.auroc), default=None)
 
     def detected(self, row: DetectionRow) -> Estimate:
@@ -233,8 +242,8 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, in the order of the fields; equal reports give equal JSON.
 
-        ``worst`` is added for readers in a hurry: by detector and fitting, the attack found
-        least often and the one with the smallest area.
+        ``worst`` is added for readers in a hurry: by detector, as it was fitted and with attacks
+        left out, the attack found least often and the one with the smallest area.
         """
         return {
             "schema": SCHEMA,
@@ -267,15 +276,13 @@ class Report:
         return cls.from_json(storage.read_json(path, schema=SCHEMA))
 
     def _worst(self) -> Iterator[dict[str, Any]]:
-        for detector in self.detectors:
-            for fitted in (True, False):
-                kind = {"fitted_on_it": fitted}
-                least, area = self.worst(detector, **kind), self.worst_by_auroc(detector, **kind)
-                if least is None or area is None:
-                    continue
+        for detector, left_out in product(self.detectors, (False, True)):
+            least = self.worst(detector, left_out=left_out)
+            area = self.worst_by_auroc(detector, left_out=left_out)
+            if least is not None and area is not None:
                 yield {
                     "detector": detector,
-                    **kind,
+                    "left_out": left_out,
                     "detection_rate": _named(least, self.detected(least)),
                     "auroc": _named(area, area.auroc),
                 }

@@ -68,9 +68,9 @@ def _noise_flagged(report: Report) -> Iterator[str]:
 
 
 def _left_out(report: Report) -> Iterator[str]:
-    unseen = {row.budget: row for row in report.rows(fitted_on_it=False)}
-    for row in report.rows(fitted_on_it=True):
-        if row.budget not in unseen:
+    unseen = {row.budget: row for row in report.rows(left_out=True)}
+    for row in report.rows():
+        if not row.fitted_on_it or row.budget not in unseen:
             continue
         seen, left_out = report.detected(row), report.detected(unseen[row.budget])
         if seen.n and left_out.n and _above(seen, (left_out.value or 0) + GAP):

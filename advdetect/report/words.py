@@ -69,12 +69,16 @@ def decimal(value: float | None) -> str:
     return "> 0.999" if value > 0.9995 else f"{value:.3f}"
 
 
+def percent_range(low: float, high: float) -> str:
+    """Two shares: ``94.1 to 96.2 %``."""
+    return f"{percent(low).removesuffix(' %')} to {percent(high)}"
+
+
 def share_range(estimate: Estimate) -> str:
     """The interval of a share: ``94.1 to 96.2 %``."""
     if estimate.low is None or estimate.high is None:
         return "no examples"
-    low, high = percent(estimate.low), percent(estimate.high)
-    return f"{low.removesuffix(' %')} to {high}"
+    return percent_range(estimate.low, estimate.high)
 
 
 def share(estimate: Estimate) -> str:
@@ -103,8 +107,7 @@ def nominal(rate: float | str) -> str:
 def headline(report: Report) -> str:
     """What the guard is worth, in two or three sentences."""
     at = f"at a {nominal(report.false_alarm_rate)} false-alarm rate"
-    fitted, unseen = report.worst(), report.worst(fitted_on_it=False)
-    worst = fitted or unseen
+    worst, unseen = report.worst(), report.worst(left_out=True)
     if worst is None:
         return f"No attack fooled {report.model}: nothing can be said of the guard."
     first = (
@@ -112,14 +115,14 @@ def headline(report: Report) -> str:
         f"{share(report.detected(worst))} on its worst attack, {row_words(worst)}, {at}."
     )
     parts = [first]
-    if fitted is not None and unseen is not None:
+    if not any(row.fitted_on_it for row in report.rows()):
+        parts.append("It was fitted on none of these attacks.")
+    elif unseen is not None:
         parts.append(
             "Where each kind of attack was left out of fitting, its worst is "
             f"{share(report.detected(unseen))}, {row_words(unseen)}."
         )
-    elif fitted is None:
-        parts.append("It was fitted without any of these attacks.")
-    adaptive = report.worst(adaptive=True) or report.worst(fitted_on_it=False, adaptive=True)
+    adaptive = report.worst(adaptive=True)
     if adaptive is not None:
         parts.append(
             f"Against an attack that knows the guard, {row_words(adaptive)}, it flags "

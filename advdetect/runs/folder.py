@@ -49,7 +49,7 @@ class RunFolder:
             "command": command,
             "configuration": dict(configuration),
             "threads": torch.get_num_threads(),
-            "versions": {"python": platform.python_version(), **_versions()},
+            "versions": {"python": platform.python_version(), **versions()},
         }
         file = path / "manifest.json"
         if file.is_file():
@@ -109,14 +109,15 @@ class RunFolder:
         return self.path / "adversarial" / f"{shard}.safetensors"
 
 
-def _versions() -> dict[str, str]:
-    versions: dict[str, str] = {}
+def versions() -> dict[str, str]:
+    """Versions of the packages that results depend on, by name."""
+    found: dict[str, str] = {}
     for package in _PACKAGES:
         try:
-            versions[package] = importlib.metadata.version(package)
+            found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            versions[package] = "unknown"
-    return versions
+            found[package] = "unknown"
+    return found
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

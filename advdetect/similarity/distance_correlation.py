@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from scipy.special import stdtr
 from torch import Tensor
 
 from advdetect.similarity.distance_covariance import centred_products
@@ -180,6 +179,8 @@ def independence_t_test(x: Tensor, y: Tensor, *, exponent: float = 1.0) -> Indep
     Source:
         Szekely and Rizzo 2013, Journal of Multivariate Analysis 117, pages 193 to 213.
     """
+    from scipy.special import stdtr
+
     r = _correlations([x.detach(), y.detach()], exponent)[0, 1].clamp(-1, 1).item()
     freedom = len(x) * (len(x) - 3) / 2 - 1
     statistic = r * freedom**0.5 / (1 - r * r) ** 0.5 if r * r < 1 else r * float("inf")

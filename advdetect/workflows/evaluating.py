@@ -16,14 +16,7 @@ from advdetect.detectors import DETECTORS, Detector
 from advdetect.detectors.conformal import ConformalCalibration
 from advdetect.features.extractor import BATCH
 from advdetect.guard import Guard
-from advdetect.metrics import (
-    NONE,
-    Estimate,
-    auroc,
-    balanced_accuracy,
-    false_alarm_interval,
-    rate,
-)
+from advdetect.metrics import auroc, balanced_accuracy, false_alarm_interval, median, rate
 from advdetect.report.report import (
     ALPHAS,
     Clean,
@@ -32,8 +25,10 @@ from advdetect.report.report import (
     LayerRow,
     Report,
     Robustness,
+    WorstCase,
 )
 from advdetect.report.warnings import find_warnings
+from advdetect.runs import versions
 from advdetect.workflows.progress import Track, untracked
 
 Values = NDArray[np.float64]
@@ -133,6 +128,7 @@ def evaluate_attacks(
         tuple(_robustness(result) for result in run.results),
         tuple(detection),
         tuple(judges.layers()) if guard.fitting.budgets else (),
+        worst_case=_worst_case(len(run.results[0]), attacked),
         guard={
             "detector": guard.detector_name,
             "false_alarm_rate": guard.false_alarm_rate,
@@ -141,6 +137,7 @@ def evaluate_attacks(
             **{key: guard.about[key] for key in ("images", "suite") if key in guard.about},
             "suite_evaluated": run.suite,
         },
+        versions=versions(),
     )
     return Evaluation(replace(report, warnings=find_warnings(report)), clean, attacked)
 
@@ -293,23 +290,22 @@ def _clean(guard: Guard, clean: Observed, labels: Classes) -> Clean:
 def _robustness(result: AttackResult) -> Robustness:
     right = (result.clean_prediction == result.labels).numpy()
     broken = result.success.numpy()
-    sizes = np.sort(result.distances.numpy()[right & broken])
     return Robustness(
         result.attack,
         result.norm,
         result.eps,
         rate(~broken),
         rate(broken[right]),
-        _median(sizes),
+        median(result.distances.numpy()[right & broken]),
         result.control,
     )
 
 
-def _median(sizes: Values) -> Estimate:
-    """Median with the interval between the order statistics that hold it in 95 % of samples."""
-    n = len(sizes)
-    if n == 0:
-        return NONE
-    reach = 0.98 * np.sqrt(n)
-    low, high = int(max(0, n / 2 - reach)), int(min(n - 1, n / 2 + reach))
-    return Estimate(float(np.median(sizes)), float(sizes[low]), float(sizes[high]), n)
+def _worst_case(n: int, attacked: Sequence[tuple[AttackResult, Observed]]) -> WorstCase | None:
+    """Images that hold under every attack that was run on all of them."""
+    every = [(r, o) for r, o in attacked if not r.control and len(r) == n]
+    if not every:
+        return None
+    broken = np.stack([result.success.numpy() for result, _ in every])
+    passed = np.stack([~seen.flagged for _, seen in every])
+    return WorstCase(len(every), rate(~broken.any(0)), rate(~(broken & passed).any(0)))

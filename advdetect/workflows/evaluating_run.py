@@ -13,7 +13,8 @@ from advdetect.data import ImageSet
 from advdetect.errors import FileError
 from advdetect.guard import Guard
 from advdetect.networks import LoadedModel
-from advdetect.report.report import Figures, Report
+from advdetect.report.figures import Figures
+from advdetect.report.report import Report
 from advdetect.runs import RunFolder, write_records
 from advdetect.workflows.attacking import attack_data, read_attacks, record_columns
 from advdetect.workflows.evaluating import Evaluation, evaluate_attacks
@@ -97,8 +98,15 @@ def evaluate_again(folder: Path, *, track: Track = untracked) -> EvaluatedRun:
     guard = load_guard(about["guard"])
     if _guard_fingerprint(guard) != about["guard_sha256"]:
         raise FileError(f"the guard {about['guard']} has changed since {folder} was made")
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in about["settings"].items()}
-    images = datasets.load(about["data"], split=about["split"], **settings)
+    settings: dict[str, Any] = about["settings"]
+    size, root = settings.get("resize"), settings.get("data_root")
+    images = datasets.load(
+        about["data"],
+        split=about["split"],
+        resize=None if size is None else (size[0], size[1]),
+        data_root=None if root is None else Path(root),
+        channels=settings.get("channels"),
+    )
     if images.fingerprint != about["judged"]:
         raise FileError(f"the data {about['data']} have changed since {folder} was made")
     evaluation = evaluate_attacks(

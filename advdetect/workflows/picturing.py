@@ -7,7 +7,8 @@ from advdetect.attacks import ATTACKS, AttackResult
 from advdetect.data import ImageSet
 from advdetect.detectors.transductive import embed
 from advdetect.guard import Guard
-from advdetect.report.report import Embedding, Figures, PictureRow
+from advdetect.metrics import robust_accuracy_curve
+from advdetect.report.figures import Embedding, Figures, PictureRow
 from advdetect.workflows.evaluating import Evaluation, Observed
 
 PICTURES = 6
@@ -24,30 +25,34 @@ def figures_of(guard: Guard, images: ImageSet, evaluation: Evaluation) -> Figure
         evaluation.clean.score,
         counted,
         frozenset(str(r.budget) for r, _ in evaluation.attacked if r.control),
+        _threshold(guard),
         _curves([result for result, _ in evaluation.attacked]),
         _pictures(images, evaluation),
         _embedding(guard, images, evaluation),
     )
 
 
+def _threshold(guard: Guard) -> float | None:
+    """The score beyond which inputs are flagged, where it is one for all classes."""
+    if guard.calibration.predicted is not None:
+        return None
+    known = np.sort(guard.calibration.scores)
+    return float(known[-int(guard.false_alarm_rate * (len(known) + 1) + 1e-9)])
+
+
 def _curves(
     results: list[AttackResult],
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64], str]]:
-    """Robust accuracy against eps: whole curves of minimum-norm attacks, points of others."""
+    """Robust accuracy against eps, drawn whole by attacks that seek the smallest perturbation."""
     curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64], str]] = {}
-    for name in dict.fromkeys(result.attack for result in results if not result.control):
-        own = [result for result in results if result.attack == name]
-        if ATTACKS[name].minimum_norm and own[0].eps is None:
-            sizes = np.where(own[0].success.numpy(), own[0].distances.numpy(), np.inf)
-            finite = sizes[np.isfinite(sizes)]
-            if len(finite):
-                eps = np.linspace(0, float(finite.max()) * 1.02, 200)
-                curves[name] = (eps, (sizes > eps[:, None]).mean(1), own[0].norm)
+    for result in results:
+        if not ATTACKS[result.attack].minimum_norm or result.eps is not None:
             continue
-        right = float((own[0].clean_prediction == own[0].labels).float().mean())
-        points = sorted((r.eps or 0.0, float((~r.success).float().mean())) for r in own)
-        eps_points, robust = zip((0.0, right), *points, strict=True)
-        curves[name] = (np.array(eps_points), np.array(robust), own[0].norm)
+        sizes = np.where(result.success.numpy(), result.distances.numpy(), np.inf)
+        finite = sizes[np.isfinite(sizes)]
+        if len(finite):
+            eps = np.linspace(0, 1.02 * float(finite.max()), 200)
+            curves[result.attack] = (eps, robust_accuracy_curve(sizes, eps), result.norm)
     return curves
 
 

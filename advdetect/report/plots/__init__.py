@@ -4,12 +4,12 @@ from advdetect.report.figures import Figures
 from advdetect.report.plots.canvas import Plot, encode_png
 from advdetect.report.plots.cuts import class_cuts, fiedler_embedding
 from advdetect.report.plots.detection import by_layer, detection_by_attack
-from advdetect.report.plots.pictures import perturbation, pictures
+from advdetect.report.plots.pictures import perturbation, pictures, verdict
 from advdetect.report.plots.robustness import robust_accuracy
 from advdetect.report.plots.scores import roc_curves, score_histograms
 from advdetect.report.report import Report
 
-__all__ = ["Plot", "draw", "encode_png", "perturbation"]
+__all__ = ["Plot", "draw", "encode_png", "perturbation", "verdict"]
 
 
 def draw(report: Report, figures: Figures) -> tuple[Plot, ...]:

@@ -42,7 +42,7 @@ def fiedler_embedding(embedding: Embedding | None) -> Plot | None:
         axes.grid(visible=False)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
 
-    title = f"The softest cut puts {percent(agree)} on the right side, without a label"
+    title = f"The softest cut puts {percent(agree)} where they belong, without a label"
     caption = (
         f"{embedding.title}: {count(int((kind == 0).sum()))} clean and "
         f"{count(int((kind == 1).sum()))} attacked inputs in the eigenvectors of their graph."
@@ -72,7 +72,7 @@ def class_cuts(report: Report) -> Plot | None:
         axes.set_xticks(places, [row.layer for row in rows], rotation=30, ha="right")
         axes.set_ylim(top=1.005)
         axes.grid(axis="x", visible=False)
-        axes.set_ylabel("inputs on the right side")
+        axes.set_ylabel("inputs on their class' side")
         percent_axis(axes.yaxis)
 
     title = (

@@ -10,8 +10,8 @@ from advdetect.report.words import attack_words, between, nominal, percent
 def detection_by_attack(report: Report) -> Plot | None:
     """A dot and its interval per attack, fitted and left out."""
     kinds = {
-        "fitted on": report.rows(fitted_on_it=True),
-        "left out of fitting": report.rows(fitted_on_it=False),
+        "fitted on": tuple(row for row in report.rows() if row.fitted_on_it),
+        "left out of fitting": report.rows(left_out=True),
     }
     found = {
         label: {row.budget: (row, report.detected(row)) for row in rows if report.detected(row).n}
@@ -110,7 +110,7 @@ def _heat_map(name: str, group: str, rows: list[LayerRow]) -> Plot:
         axes.tick_params(length=0)
         bar = figure.colorbar(mesh, ax=axes, pad=0.02)
         percent_axis(bar.ax.yaxis)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
 
     best = max(rows, key=lambda row: row.detection_rate.value or 0.0)
     title = (

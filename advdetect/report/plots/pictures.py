@@ -7,39 +7,43 @@ from advdetect.report.figures import PictureRow
 from advdetect.report.plots.canvas import WIDTH, Figure, Plot, render
 from advdetect.report.words import attack_words
 
+BESIDE = 2
+
 
 def pictures(rows: tuple[PictureRow, ...]) -> Plot | None:
     """Clean picture, perturbation and attacked picture, with verdicts."""
     if not rows:
         return None
 
+    lines = -(-len(rows) // BESIDE)
+
     def draw(figure: Figure) -> None:
-        grid = figure.subplots(len(rows), 3, squeeze=False)
-        for line, row in zip(grid, rows, strict=True):
+        grid = figure.subplots(lines, 3 * BESIDE, squeeze=False).reshape(-1, 3)
+        for line, row in zip(grid, rows, strict=False):
             shown, factor = perturbation(row)
             texts = (
-                f"{row.clean_label}: {verdict(row.clean_p_value, row.clean_flagged)}",
-                f"{attack_words(row.attack)}, \u00d7 {factor}",
-                f"{row.attacked_label}: {verdict(row.attacked_p_value, row.attacked_flagged)}",
+                f"{row.clean_label}\n{verdict(row.clean_p_value, row.clean_flagged)}",
+                f"{attack_words(row.attack)}\n\u00d7 {factor}",
+                f"{row.attacked_label}\n{verdict(row.attacked_p_value, row.attacked_flagged)}",
             )
-            for axes, picture, text in zip(
-                line, (row.clean, shown, row.attacked), texts, strict=True
-            ):
+            trio = (row.clean, shown, row.attacked)
+            for axes, picture, text in zip(line, trio, texts, strict=True):
                 pixels = np.clip(np.moveaxis(picture, 0, -1), 0, 1)
                 grey = pixels.shape[-1] == 1
                 axes.imshow(pixels[..., 0] if grey else pixels, cmap="gray", vmin=0, vmax=1)
                 axes.set_title(text, fontsize=7.5)
-                axes.set_axis_off()
+        for axes in grid.flat:
+            axes.set_axis_off()
 
     caught = sum(row.attacked_flagged for row in rows)
     title = f"{caught} of these {len(rows)} attacked pictures are flagged"
     caption = (
-        "Clean picture, perturbation (amplified by the factor written, about mid-grey) and attacked "
-        "picture, with what the model sees and what the guard says."
+        "Clean picture, perturbation (about mid-grey, amplified by the factor written) and "
+        "attacked picture, with what the model sees and what the guard says."
     )
     return render(
         "pictures",
-        (WIDTH, 1.75 * len(rows)),
+        (2 * WIDTH, 2.1 * lines),
         draw,
         title=title,
         caption=caption,

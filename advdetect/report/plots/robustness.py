@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from advdetect.attacks.base import eps_text
 from advdetect.report.figures import Figures
 from advdetect.report.plots.canvas import COLORS, WIDTH, Figure, Plot, percent_axis, render
 from advdetect.report.report import Report
-from advdetect.report.words import attack_words, count, norm_words, percent
+from advdetect.report.words import attack_words, between, norm_words, percent, row_words
 
 LINES = (
     ("attacked", "-", "o"),
@@ -38,7 +39,7 @@ def _robust_accuracy(report: Report, figures: Figures, norm: str) -> Plot:
         points = sorted(
             (row.eps or 0.0, row.robust_accuracy.value or 0.0) for row in rows if row.attack == name
         )
-        lines[name] = tuple(np.array([(0.0, clean), *points]).T)  # type: ignore[assignment]
+        lines[name] = tuple(np.array([(0.0, clean), *points]).T)
     reach = max(max(eps) for eps, _ in lines.values())
     fixed = max((row.eps or 0.0 for row in rows), default=reach)
     reach = min(reach, 1.25 * fixed)
@@ -61,10 +62,10 @@ def _robust_accuracy(report: Report, figures: Figures, norm: str) -> Plot:
         axes.set_xlim(0, 1.03 * reach)
         axes.set_ylim(0, 1.01)
         percent_axis(axes.yaxis)
-        if norm == "linf":
-            ticks = [t for t in (0, 2, 4, 8, 16, 32, 64) if t / 255 <= 1.03 * reach]
-            axes.set_xticks([t / 255 for t in ticks], [f"{t}/255" if t else "0" for t in ticks])
-        axes.set_xlabel(f"eps, {attack_words(norm + '_').strip()} norm, in pixel units")
+        ticks = _apart(sorted({0.0, *(row.eps or 0.0 for row in rows)}), 0.08 * reach)
+        if len(ticks) > 2:
+            axes.set_xticks(ticks, [eps_text(eps) for eps in ticks])
+        axes.set_xlabel(f"eps, {norm_words(norm)} norm, in pixel units")
         axes.set_ylabel("still predicted right")
         axes.legend(loc="best")
 
@@ -75,7 +76,7 @@ def _robust_accuracy(report: Report, figures: Figures, norm: str) -> Plot:
     )
     words = norm_words(norm)
     title = (
-        f"{percent(worst.robust_accuracy.value)} stays right under {attack_words(worst.attack, worst.eps)}"
+        f"{percent(worst.robust_accuracy.value)} stays right under {row_words(worst)}"
         if worst is not None
         else f"Robust accuracy falls with the {words} budget"
     )
@@ -83,7 +84,7 @@ def _robust_accuracy(report: Report, figures: Figures, norm: str) -> Plot:
     caption = (
         f"Accuracy of the classifier alone under {words} attacks; at eps 0, clean images. "
         f"Markers are attacks run at that eps"
-        + (f" on {count(min(counts))} to {count(max(counts))} images" if counts else "")
+        + (f", on {between(counts)} images" if counts else "")
         + "; lines without markers follow from the smallest perturbation found per image."
     )
     return render(
@@ -94,3 +95,12 @@ def _robust_accuracy(report: Report, figures: Figures, norm: str) -> Plot:
         caption=caption,
         alt=f"Robust accuracy against eps. {title}.",
     )
+
+
+def _apart(values: list[float], gap: float) -> list[float]:
+    """Leave out values that come too close after the one before."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or value - kept[-1] >= gap:
+            kept.append(value)
+    return kept

@@ -5,8 +5,16 @@ from numpy.typing import NDArray
 
 from advdetect.report.figures import Figures
 from advdetect.report.plots.canvas import COLORS, WIDTH, Figure, Plot, percent_axis, render
-from advdetect.report.report import DetectionRow, Report
-from advdetect.report.words import attack_words, between, count, percent
+from advdetect.report.report import Report
+from advdetect.report.words import (
+    attack_words,
+    between,
+    count,
+    decimal,
+    nominal,
+    percent,
+    row_words,
+)
 
 HIGHLIGHTS = (("attacked", "-"), ("third", (0, (5, 1.5))), ("fourth", (0, (1.5, 1))))
 
@@ -23,22 +31,29 @@ def roc_curves(report: Report, figures: Figures) -> Plot | None:
     curves = {
         k: 1 - np.searchsorted(v, thresholds, side="left") / len(v) for k, v in scores.items()
     }
-    at = int(np.searchsorted(alarms, max(1, int(0.01 * n)), side="right")) - 1
-    worst = sorted(attacks, key=lambda k: curves[k][at])[: len(HIGHLIGHTS)]
-    areas = {row.budget: row.auroc.value for row in _guards_rows(report)}
+    rows = {row.budget: row for row in report.rows()}
+    strict = min((key for row in rows.values() for key in row.detection_rate), default="0.01")
+    found = {
+        k: rows[k].detection_rate[strict].value
+        if k in rows
+        else float(np.interp(float(strict), alarms / n, curves[k]))
+        for k in attacks
+    }
+    least = sorted(attacks, key=lambda k: 1.0 if found[k] is None else found[k])
+    named, others = least[: len(HIGHLIGHTS)], least[len(HIGHLIGHTS) :]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         x = alarms / n
-        for key in [k for k in attacks if k not in worst]:
-            label = "other attacks" if key == next(k for k in attacks if k not in worst) else None
-            axes.plot(x, curves[key], color=COLORS["muted"], alpha=0.45, lw=0.9, label=label)
+        for i, key in enumerate(others):
+            label = None if i else "other attacks"
+            axes.plot(x, curves[key], color=COLORS["muted"], alpha=0.5, lw=0.9, label=label)
         for i, key in enumerate(k for k in scores if k in figures.controls):
             label = None if i else "noise"
             axes.plot(x, curves[key], color=COLORS["noise"], ls=":", lw=1.2, label=label)
-        for key, (color, style) in zip(worst, HIGHLIGHTS, strict=False):
-            area = areas.get(key)
-            label = attack_words(key) + (f", AUROC {area:.3f}" if area is not None else "")
+        for key, (color, style) in zip(named, HIGHLIGHTS, strict=False):
+            area = f", AUROC {decimal(rows[key].auroc.value)}" if key in rows else ""
+            label = attack_words(key) + area
             axes.plot(x, curves[key], color=COLORS[color], ls=style, label=label)
         axes.plot(x, x, color=COLORS["ink"], lw=0.8, ls="--", label="chance")
         axes.set_xscale("log")
@@ -50,17 +65,17 @@ def roc_curves(report: Report, figures: Figures) -> Plot | None:
         percent_axis(axes.yaxis)
         axes.set_xlabel("false alarms among clean images (logarithmic)")
         axes.set_ylabel("attacks found")
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
 
-    low = curves[worst[0]][at]
-    title = f"At 1 % false alarms {percent(float(low))} of {attack_words(worst[0])} is still found"
+    at, worst = nominal(strict), named[0]
+    title = f"At {at} false alarms {percent(found[worst])} of {attack_words(worst)} is still found"
     caption = (
         f"ROC curves over {count(n)} clean images and "
         f"{between([len(scores[k]) for k in attacks])} successes per attack; "
-        "the three attacks found least at 1 % are named."
+        f"the attacks found least at {at} are named."
     )
     return render(
-        "roc", (WIDTH, 3.7), draw, title=title, caption=caption, alt=f"ROC curves. {title}."
+        "roc", (WIDTH, 3.5), draw, title=title, caption=caption, alt=f"ROC curves. {title}."
     )
 
 
@@ -71,9 +86,9 @@ def score_histograms(report: Report, figures: Figures) -> Plot | None:
     clean = figures.clean_scores
     if not attacks or not len(clean):
         return None
-    every = np.concatenate([clean, *attacks.values()])
-    low, high = np.percentile(every, [0.5, 99.5])
-    bins = np.linspace(low, high, 61)
+    ends = np.array([np.percentile(part, [0.5, 99.5]) for part in (clean, *attacks.values())])
+    low, high = ends[:, 0].min(), ends[:, 1].max()
+    bins = np.linspace(low, high, 61) if high > low else np.linspace(low - 1, low + 1, 61)
     worst = _worst_key(report, attacks)
 
     def bars(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -110,8 +125,12 @@ def score_histograms(report: Report, figures: Figures) -> Plot | None:
         axes.set_ylabel("share of inputs per bin")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
 
-    quiet = float(np.mean(attacks[worst] <= np.median(clean)))
-    title = f"{percent(quiet)} of {attack_words(worst)} scores below the median clean image"
+    rate = nominal(report.false_alarm_rate)
+    row = report.worst()
+    title = f"Where {rate} of clean images are flagged, so is {attack_words(worst)}"
+    if row is not None:
+        title = f"{percent(report.detected(row).value)} of {row_words(row)} scores beyond the "
+        title += f"threshold that {rate} of clean images reach"
     caption = (
         f"{count(len(clean))} clean images, {count(sum(map(len, attacks.values())))} successes of "
         f"{len(attacks)} attacks (each attack weighs the same)"
@@ -128,13 +147,8 @@ def score_histograms(report: Report, figures: Figures) -> Plot | None:
     )
 
 
-def _guards_rows(report: Report) -> tuple[DetectionRow, ...]:
-    """The guard's own rows, those it was fitted on before those it was not."""
-    return (*report.rows(fitted_on_it=False), *report.rows(fitted_on_it=True))
-
-
 def _worst_key(report: Report, attacks: dict[str, NDArray[np.float64]]) -> str:
-    row = report.worst() or report.worst(fitted_on_it=False)
+    row = report.worst()
     if row is not None and row.budget in attacks:
         return row.budget
     return min(attacks, key=lambda key: float(np.median(attacks[key])))
