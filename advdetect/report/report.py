@@ -218,6 +218,12 @@ class Report:
                 found[row.budget] = row
         return tuple(found.values())
 
+    def pairs(self, detector: str | None = None) -> tuple[tuple[DetectionRow, DetectionRow], ...]:
+        """A detector's rows fitted on an attack, each with the row that left the attack out."""
+        unseen = {row.budget: row for row in self.rows(detector, left_out=True)}
+        seen = [row for row in self.rows(detector) if row.fitted_on_it]
+        return tuple((row, unseen[row.budget]) for row in seen if row.budget in unseen)
+
     def worst(
         self, detector: str | None = None, *, left_out: bool = False, adaptive: bool = False
     ) -> DetectionRow | None:

@@ -37,10 +37,7 @@ def adaptive(report: Report) -> tuple[Block, ...]:
 
 def left_out(report: Report) -> tuple[Block, ...]:
     """Fitted against left out, side by side."""
-    unseen = {row.budget: row for row in report.rows(fitted_on_it=False)}
-    pairs = [
-        (row, unseen[row.budget]) for row in report.rows(fitted_on_it=True) if row.budget in unseen
-    ]
+    pairs = report.pairs()
     if not pairs:
         return ()
     worst = report.worst(left_out=True)
@@ -190,9 +187,7 @@ def others(report: Report) -> tuple[Block, ...]:
         )
         for detector in report.detectors[1:]
         for left in (False, True)
-        if report.rows(detector, left_out=left)
-        and report.rows(detector, left_out=left) != report.rows(detector, left_out=not left)
-        or not left
+        if report.rows(detector) and (not left or report.pairs(detector))
     ]
     return (
         Text("Fitted and calibrated on the same images as the guard; each on its worst attack."),

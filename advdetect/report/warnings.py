@@ -68,11 +68,8 @@ def _noise_flagged(report: Report) -> Iterator[str]:
 
 
 def _left_out(report: Report) -> Iterator[str]:
-    unseen = {row.budget: row for row in report.rows(left_out=True)}
-    for row in report.rows():
-        if not row.fitted_on_it or row.budget not in unseen:
-            continue
-        seen, left_out = report.detected(row), report.detected(unseen[row.budget])
+    for row, unseen in report.pairs():
+        seen, left_out = report.detected(row), report.detected(unseen)
         if seen.n and left_out.n and _above(seen, (left_out.value or 0) + GAP):
             yield (
                 f"{row_words(row)} is found {share(seen)} of the time, but only "

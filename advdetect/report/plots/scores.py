@@ -32,14 +32,15 @@ def roc_curves(report: Report, figures: Figures) -> Plot | None:
         k: 1 - np.searchsorted(v, thresholds, side="left") / len(v) for k, v in scores.items()
     }
     rows = {row.budget: row for row in report.rows()}
-    strict = min((key for row in rows.values() for key in row.detection_rate), default="0.01")
-    found = {
-        k: rows[k].detection_rate[strict].value
-        if k in rows
-        else float(np.interp(float(strict), alarms / n, curves[k]))
-        for k in attacks
-    }
-    least = sorted(attacks, key=lambda k: 1.0 if found[k] is None else found[k])
+    # The report's own figure, at thresholds from calibration images, where there is one.
+    strict = min(
+        (key for r in rows.values() for key in r.detection_rate), default="0.01", key=float
+    )
+    found = {k: float(np.interp(float(strict), alarms / n, curves[k])) for k in attacks}
+    for k, row in rows.items():
+        if k in found:
+            found[k] = row.detection_rate[strict].value or 0.0
+    least = sorted(attacks, key=lambda k: found[k])
     named, others = least[: len(HIGHLIGHTS)], least[len(HIGHLIGHTS) :]
 
     def draw(figure: Figure) -> None:
