@@ -134,13 +134,14 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 
 
 def one_cycle(share: float, warm_up: float = 0.25) -> float:
-    """Share of the peak learning rate: up from a twentieth, then down to nothing, as cosines."""
+    """Share of the peak learning rate: up from a twentieth, then down to 0, as cosines."""
     if share < warm_up:
         return 0.05 + 0.95 * half_cosine(1 - share / warm_up)
     return half_cosine((share - warm_up) / (1 - warm_up))
 
 
 def half_cosine(share: float) -> float:
+    """From 1 at share 0 down to 0 at share 1."""
     return float(0.5 + 0.5 * torch.cos(torch.pi * torch.tensor(share, dtype=torch.float64)))
 
 

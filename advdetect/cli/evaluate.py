@@ -116,11 +116,11 @@ def print_report(done: "EvaluatedRun") -> None:
 
 def _lines(done: "EvaluatedRun", own: str) -> list[tuple[object, ...]]:
     rows = [row for row in done.report.detection if row.detector == own]
-    known = {(row.attack, row.eps): row for row in reversed(rows)}
+    first = {(row.attack, row.eps): row for row in reversed(rows)}
     unseen = {(row.attack, row.eps): row for row in rows if not row.fitted_on_it}
     lines: list[tuple[object, ...]] = []
-    for key, row in reversed(known.items()):
-        other = unseen.get(key)
+    for key in dict.fromkeys((row.attack, row.eps) for row in rows):
+        row, other = first[key], unseen.get(key)
         area = row.auroc.value
         lines.append(
             (
@@ -130,7 +130,7 @@ def _lines(done: "EvaluatedRun", own: str) -> list[tuple[object, ...]]:
                 "-" if area is None else f"{area:.3f}",
                 share(row.detection_rate["0.01"].value),
                 share(row.detection_rate["0.05"].value),
-                share(other.detection_rate["0.05"].value) if other else "-",
+                share(other.detection_rate["0.05"].value) if other and not row.control else "-",
             )
         )
     return lines

@@ -1,5 +1,6 @@
 """A report as one page that needs nothing else: style and figures are inside."""
 
+import re
 from base64 import b64encode
 from html import escape
 from importlib.resources import files
@@ -63,13 +64,13 @@ $sections
 def to_html(story: Story) -> str:
     """Write a story as a page: light or dark as the reader's system, from phone to desktop."""
     return _PAGE.substitute(
-        title=escape(story.title),
-        subtitle=escape(story.subtitle),
-        headline=escape(story.headline),
+        title=_safe(story.title),
+        subtitle=_safe(story.subtitle),
+        headline=re.sub(r"([^ ]+&nbsp;%) \[", r"<strong>\1</strong> [", _safe(story.headline)),
         style=(files("advdetect.report") / "page.css").read_text("utf-8"),
         tiles="\n".join(map(_tile, story.tiles)),
         contents="\n".join(
-            f'<li><a href="#{_anchor(s)}">{escape(s.title)}</a></li>' for s in story.sections
+            f'<li><a href="#{_anchor(s)}">{_safe(s.title)}</a></li>' for s in story.sections
         ),
         sections="\n".join(map(_section, story.sections)),
     )
@@ -77,8 +78,8 @@ def to_html(story: Story) -> str:
 
 def _tile(tile: Tile) -> str:
     return (
-        f"<div><dt>{escape(tile.label)}</dt>"
-        f"<dd><strong>{escape(tile.value)}</strong> {escape(tile.below)}</dd></div>"
+        f"<div><dt>{_safe(tile.label)}</dt>"
+        f"<dd><strong>{_safe(tile.value)}</strong> {_safe(tile.below)}</dd></div>"
     )
 
 
@@ -87,7 +88,7 @@ def _section(section: Section) -> str:
     inside = "\n".join(map(_block, section.blocks))
     return (
         f'<section aria-labelledby="{anchor}">\n'
-        f'<h2 id="{anchor}">{escape(section.title)}</h2>\n{inside}\n</section>'
+        f'<h2 id="{anchor}">{_safe(section.title)}</h2>\n{inside}\n</section>'
     )
 
 
@@ -98,39 +99,38 @@ def _anchor(section: Section) -> str:
 def _block(block: Block) -> str:
     match block:
         case Text(text):
-            return f"<p>{escape(text)}</p>"
+            return f"<p>{_safe(text)}</p>"
         case Points(items, alert):
             kind = ' class="alerts"' if alert else ""
-            return f"<ul{kind}>" + "".join(f"<li>{escape(i)}</li>" for i in items) + "</ul>"
+            return f"<ul{kind}>" + "".join(f"<li>{_safe(i)}</li>" for i in items) + "</ul>"
         case Terms(items):
             inside = "".join(
-                f"<div><dt>{escape(word)}</dt><dd>{escape(means)}</dd></div>"
-                for word, means in items
+                f"<div><dt>{_safe(word)}</dt><dd>{_safe(means)}</dd></div>" for word, means in items
             )
             return f'<dl class="terms">{inside}</dl>'
         case Table():
             return _table(block)
         case Folded(title, tables):
             inside = "\n".join(map(_table, tables))
-            return f"<details><summary>{escape(title)}</summary>\n{inside}\n</details>"
+            return f"<details><summary>{_safe(title)}</summary>\n{inside}\n</details>"
         case Drawings(plots):
             return '<div class="drawings">\n' + "\n".join(map(_figure, plots)) + "\n</div>"
         case Gallery(rows, plot):
             inside = "\n".join(map(_picture, rows))
             return (
-                f"<p>{escape(plot.title)}. {escape(plot.caption)}</p>\n"
+                f"<p>{_safe(plot.title)}. {_safe(plot.caption)}</p>\n"
                 f'<div class="gallery">\n{inside}\n</div>'
             )
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in table.header)
+    head = "".join(f'<th scope="col">{_safe(text)}</th>' for text in table.header)
     rows = "\n".join(_row(row) for row in table.rows)
-    caption = escape(table.caption)
+    caption = _safe(table.caption)
     # A region that scrolls must be reachable by keyboard, hence the tabindex.
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}">\n<table>\n'
-        f"<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n"
+        f"<caption><span>{caption}</span></caption>\n<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
     )
 
@@ -143,16 +143,16 @@ def _row(row: tuple[Cell, ...]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    below = f"<small>{escape(cell.below)}</small>" if cell.below else ""
+    below = f"<small>{_safe(cell.below)}</small>" if cell.below else ""
     kind = "tag alert" if cell.tag in ALERTS else "tag"
-    tag = f' <span class="{kind}">{escape(cell.tag)}</span>' if cell.tag else ""
-    return f"{escape(cell.text)}{tag}{below}"
+    tag = f' <span class="{kind}">{_safe(cell.tag)}</span>' if cell.tag else ""
+    return f"{_safe(cell.text)}{tag}{below}"
 
 
 def _figure(plot: Plot) -> str:
     return (
-        f"<figure>\n<figcaption><strong>{escape(plot.title)}.</strong></figcaption>\n"
-        f"{plot.svg}\n<figcaption>{escape(plot.caption)}</figcaption>\n</figure>"
+        f"<figure>\n<figcaption><strong>{_safe(plot.title)}.</strong></figcaption>\n"
+        f"{plot.svg}\n<figcaption>{_safe(plot.caption)}</figcaption>\n</figure>"
     )
 
 
@@ -168,17 +168,23 @@ def _picture(row: PictureRow) -> str:
     )
     inside = "".join(f"<div>{part}</div>" for part in parts)
     return (
-        f"<figure><figcaption><strong>{escape(attack_words(row.attack))}</strong> on "
-        f"{escape(row.true_label)}</figcaption>{inside}</figure>"
+        f"<figure><figcaption><strong>{_safe(attack_words(row.attack))}</strong> on "
+        f"{_safe(row.true_label)}</figcaption>{inside}</figure>"
     )
 
 
 def _image(picture: NDArray[np.float32], alt: str) -> str:
     content = b64encode(encode_png(picture)).decode()
-    return f'<img src="data:image/png;base64,{content}" alt="{escape(alt)}">'
+    return f'<img src="data:image/png;base64,{content}" alt="{_safe(alt)}">'
 
 
 def _said(label: str, p_value: float, flagged: bool) -> str:
     kind = "flagged" if flagged else "passed"
-    said = escape(verdict(p_value, flagged)).replace(", ", "<br>")
-    return f'<span class="verdict">{escape(label)}<br><span class="{kind}">{said}</span></span>'
+    said = _safe(verdict(p_value, flagged)).replace(", ", "<br>")
+    return f'<span class="verdict">{_safe(label)}<br><span class="{kind}">{said}</span></span>'
+
+
+def _safe(text: str) -> str:
+    """Escape, and keep a number with its unit, a norm with its eps."""
+    text = escape(text).replace(" %", "&nbsp;%")
+    return re.sub(r"(L[0-9\u221e]) (?=[0-9])", r"\1&nbsp;", text)

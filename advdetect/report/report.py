@@ -14,6 +14,7 @@ from advdetect.report.plain import from_plain, to_plain
 
 SCHEMA = 1
 ALPHAS = (0.01, 0.05, 0.1)
+NOISE_FACTOR = 3  # noise flagged more often than this times the nominal rate is no noise to it
 
 THREAT_MODEL = (
     "The attacker knows the classifier, its weights and its gradients, and changes every pixel "
@@ -240,6 +241,15 @@ class Report:
         """The attack with the smallest area, noise apart; often not the one found least."""
         rows = self.rows(detector, left_out=left_out)
         return min((r for r in rows if r.auroc.n), key=lambda r: _value(r.auroc), default=None)
+
+    def loudest_noise(self) -> DetectionRow | None:
+        """The noise that the guard flags most, if it flags it suspiciously often."""
+        rows = [row for row in self.rows(control=True) if self.detected(row).n]
+        loudest = max(rows, key=lambda row: _value(self.detected(row)), default=None)
+        limit = NOISE_FACTOR * self.false_alarm_rate
+        if loudest is None or _value(self.detected(loudest)) <= limit + 1e-9:
+            return None
+        return loudest
 
     def detected(self, row: DetectionRow) -> Estimate:
         """A row's detection rate at the guard's false-alarm rate."""

@@ -111,22 +111,27 @@ def _tiles(report: Report) -> list[Tile]:
     tiles: list[Tile] = []
     at = nominal(report.false_alarm_rate)
     kinds = (
-        ("Worst attack found", report.worst()),
-        ("Worst attack found, left out of fitting", report.worst(left_out=True)),
+        ("Flagged, on the worst attack", report.worst()),
+        ("Flagged, worst attack left out of fitting", report.worst(left_out=True)),
     )
     for label, row in kinds:
         if row is not None:
             estimate = report.detected(row)
             below = f"{share_range(estimate)}; {row_words(row)}"
             tiles.append(Tile(label, percent(estimate.value), below))
+    noise = [row for row in report.rows(control=True) if report.detected(row).n]
+    if noise:
+        row = max(noise, key=lambda row: report.detected(row).value or 0.0)
+        below = f"{share_range(report.detected(row))}; {row_words(row)}"
+        tiles.append(Tile("Flagged, harmless noise", percent(report.detected(row).value), below))
     for alarms in report.clean.false_alarm_rates:
         if abs(alarms.nominal - report.false_alarm_rate) < 1e-9:
             calibrated = percent_range(alarms.expected_low, alarms.expected_high)
             below = f"nominal {at}; a calibrated guard: {calibrated}"
-            tiles.append(Tile("Clean images flagged", percent(alarms.value), below))
+            tiles.append(Tile("Flagged, clean images", percent(alarms.value), below))
     accuracy, kept = report.clean.accuracy, report.clean.accuracy_after_rejection
     below = f"{percent(kept.value)} of those that pass the guard"
-    tiles.append(Tile("Clean images classified right", percent(accuracy.value), below))
+    tiles.append(Tile("Right, clean images", percent(accuracy.value), below))
     worst = report.worst_case
     if worst is not None:
         below = f"right or flagged; without the guard {percent(worst.robust_accuracy.value)}"

@@ -148,10 +148,15 @@ def cuts(report: Report) -> tuple[Block, ...]:
     if not report.cuts:
         return ()
     body = tuple(
-        (Cell(attack_words(row.attack, row.eps)), Cell(count(row.accuracy.n)), _share(row.accuracy))
+        (
+            Cell(attack_words(row.attack, row.eps)),
+            Cell(count(row.accuracy.n)),
+            Cell(percent(row.accuracy.value)),
+            Cell(share_range(row.accuracy)),
+        )
         for row in report.cuts
     )
-    header = ("attack", "images", "on their side")
+    header = ("attack", "images", "on their side", "95 % interval")
     return (
         Text(
             "A batch of as many clean as attacked images of one predicted class, cut in two where "

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from itertools import product
 
 from advdetect.metrics import Estimate
-from advdetect.report.report import Report, Robustness
+from advdetect.report.report import NOISE_FACTOR, Report, Robustness
 from advdetect.report.words import attack_words, count, nominal, percent, row_words, share
 
 SINGLE_STEP = ("fgsm",)
 ITERATIVE = ("bim", "pgd", "apgd")
 DECISION_BASED = ("hop_skip_jump", "boundary")
 FEWEST = 100
-NOISE_FACTOR = 3
 GAP = 0.05
 # Shares of the same images differ by a little without meaning anything.
 TOLERANCE = 0.005
@@ -54,6 +53,7 @@ def _false_alarms(report: Report) -> Iterator[str]:
 
 
 def _noise_flagged(report: Report) -> Iterator[str]:
+    loud: list[str] = []
     for row in report.rows(control=True):
         high = [
             f"{percent(found.value)} at {nominal(key)}"
@@ -61,10 +61,12 @@ def _noise_flagged(report: Report) -> Iterator[str]:
             if found.n and _above(found, NOISE_FACTOR * float(key))
         ]
         if high:
-            yield (
-                f"Harmless noise ({row_words(row)}) is flagged at more than {NOISE_FACTOR} times "
-                f"the nominal rate: {', '.join(high)}. The detector partly sees noise, not attacks."
-            )
+            loud.append(f"{row_words(row)} ({', '.join(high)})")
+    if loud:
+        yield (
+            f"Harmless noise is flagged at more than {NOISE_FACTOR} times the nominal rate: "
+            f"{'; '.join(loud)}. What the detector finds is in part noise, not attacks."
+        )
 
 
 def _left_out(report: Report) -> Iterator[str]:

@@ -122,6 +122,10 @@ def headline(report: Report) -> str:
             "Where each kind of attack was left out of fitting, its worst is "
             f"{share(report.detected(unseen))}, {row_words(unseen)}."
         )
+    noise = report.loudest_noise()
+    if noise is not None:
+        flagged = share(report.detected(noise))
+        parts.append(f"It also flags {flagged} of images with harmless {row_words(noise)}.")
     adaptive = report.worst(adaptive=True)
     if adaptive is not None:
         parts.append(

@@ -11,8 +11,8 @@ from advdetect.workflows.fitting import fit_guard
 from advdetect.workflows.progress import Tell, Track, untracked
 
 MODEL = "fashion-resnet"
-ATTACKED = 600
-EVALUATED = 400
+ATTACKED = 500
+EVALUATED = 300
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,6 @@ def draw(report: Report, figures: Figures) -> tuple[Plot, ...]:
         *by_layer(report),
         class_cuts(report),
         fiedler_embedding(figures.embedding),
-        pictures(figures.pictures),
+        pictures(figures.pictures, figures.controls),
     )
     return tuple(plot for plot in drawn if plot is not None)

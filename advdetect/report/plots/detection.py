@@ -58,6 +58,9 @@ def detection_by_attack(report: Report) -> Plot | None:
     least = min(map(min, every.values()))
     worst = attack_words(order[-1])
     title = f"{worst} is found least, {percent(least)} of the time"
+    if both and order[-1] in found["fitted on"] and order[-1] in found["left out of fitting"]:
+        seen = found["fitted on"][order[-1]][1]
+        title = f"{worst} is found least: {percent(seen.value)}, left out {percent(least)}"
     counts = [report.detected(row).n for rows in kinds.values() for row in rows]
     caption = (
         f"Share of successful attacks flagged, with 95 % Wilson intervals, for "
@@ -114,7 +117,7 @@ def _heat_map(name: str, group: str, rows: list[LayerRow]) -> Plot:
 
     best = max(rows, key=lambda row: row.detection_rate.value or 0.0)
     title = (
-        f"Alone, {best.family} at {best.layer} tells most: "
+        f"The best single layer: {best.family} at {best.layer}, "
         f"{percent(best.detection_rate.value)} found at 5 % false alarms"
     )
     caption = (

@@ -1,5 +1,7 @@
 """Clean and attacked pictures side by side."""
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ from advdetect.report.words import attack_words
 BESIDE = 2
 
 
-def pictures(rows: tuple[PictureRow, ...]) -> Plot | None:
+def pictures(rows: tuple[PictureRow, ...], controls: Collection[str] = ()) -> Plot | None:
     """Clean picture, perturbation and attacked picture, with verdicts."""
     if not rows:
         return None
@@ -35,8 +37,11 @@ def pictures(rows: tuple[PictureRow, ...]) -> Plot | None:
         for axes in grid.flat:
             axes.set_axis_off()
 
-    caught = sum(row.attacked_flagged for row in rows)
-    title = f"{caught} of these {len(rows)} attacked pictures are flagged"
+    attacked = [row.attacked_flagged for row in rows if row.attack not in controls]
+    noisy = [row.attacked_flagged for row in rows if row.attack in controls]
+    title = f"Flagged: {sum(attacked)} of {len(attacked)} attacked pictures"
+    if noisy:
+        title += f", and {sum(noisy)} of {len(noisy)} with noise"
     caption = (
         "Clean picture, perturbation (about mid-grey, amplified by the factor written) and "
         "attacked picture, with what the model sees and what the guard says."

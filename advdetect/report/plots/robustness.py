@@ -63,7 +63,7 @@ def _robust_accuracy(report: Report, figures: Figures, norm: str) -> Plot:
         axes.set_ylim(0, 1.01)
         percent_axis(axes.yaxis)
         ticks = _apart(sorted({0.0, *(row.eps or 0.0 for row in rows)}), 0.08 * reach)
-        if len(ticks) > 2:
+        if len(ticks) > 1:
             axes.set_xticks(ticks, [eps_text(eps) for eps in ticks])
         axes.set_xlabel(f"eps, {norm_words(norm)} norm, in pixel units")
         axes.set_ylabel("still predicted right")

@@ -33,9 +33,8 @@ def roc_curves(report: Report, figures: Figures) -> Plot | None:
     }
     rows = {row.budget: row for row in report.rows()}
     # The report's own figure, at thresholds from calibration images, where there is one.
-    strict = min(
-        (key for r in rows.values() for key in r.detection_rate), default="0.01", key=float
-    )
+    rates = [key for row in rows.values() for key in row.detection_rate]
+    strict = min(rates, default="0.01", key=float)
     found = {k: float(np.interp(float(strict), alarms / n, curves[k])) for k in attacks}
     for k, row in rows.items():
         if k in found:
@@ -73,7 +72,7 @@ def roc_curves(report: Report, figures: Figures) -> Plot | None:
     caption = (
         f"ROC curves over {count(n)} clean images and "
         f"{between([len(scores[k]) for k in attacks])} successes per attack; "
-        f"the attacks found least at {at} are named."
+        f"the attacks found least at {at} are named, noise is dotted."
     )
     return render(
         "roc", (WIDTH, 3.5), draw, title=title, caption=caption, alt=f"ROC curves. {title}."
@@ -130,8 +129,8 @@ def score_histograms(report: Report, figures: Figures) -> Plot | None:
     row = report.worst()
     title = f"Where {rate} of clean images are flagged, so is {attack_words(worst)}"
     if row is not None:
-        title = f"{percent(report.detected(row).value)} of {row_words(row)} scores beyond the "
-        title += f"threshold that {rate} of clean images reach"
+        share = percent(report.detected(row).value)
+        title = f"{share} of the worst attack, {row_words(row)}, lies beyond the {rate} threshold"
     caption = (
         f"{count(len(clean))} clean images, {count(sum(map(len, attacks.values())))} successes of "
         f"{len(attacks)} attacks (each attack weighs the same)"
