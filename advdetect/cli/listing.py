@@ -26,4 +26,4 @@ def list_names(
         if as_json:
             print_json([dict(zip(table.header, row, strict=True)) for row in table.rows])
         else:
-            print_table(kind, table.header, table.rows)
+            print_table(kind, table.header, table.rows, figures=False)

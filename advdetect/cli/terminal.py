@@ -53,14 +53,16 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=1, allow_nan=False))
 
 
-def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table that fits the terminal; its first column is text, the others are figures."""
+def print_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[object]], *, figures: bool = True
+) -> None:
+    """Print a table that fits the terminal; columns after the first hold figures, or text."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(name, justify="right" if figures and i else "left", overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row))
     Console().print(table)

@@ -181,7 +181,8 @@ class Report:
     @property
     def detector(self) -> str:
         """The guard's detector."""
-        return str(self.guard.get("detector", self.detection[0].detector))
+        first = self.detection[0].detector if self.detection else "no"
+        return str(self.guard.get("detector", first))
 
     @property
     def false_alarm_rate(self) -> float:

@@ -55,17 +55,16 @@ def _false_alarms(report: Report) -> Iterator[str]:
 def _noise_flagged(report: Report) -> Iterator[str]:
     loud: list[str] = []
     for row in report.rows(control=True):
-        high = [
-            f"{percent(found.value)} at {nominal(key)}"
-            for key, found in row.detection_rate.items()
-            if found.n and _above(found, NOISE_FACTOR * float(key))
-        ]
-        if high:
-            loud.append(f"{row_words(row)} ({', '.join(high)})")
+        rates = {key: e for key, e in row.detection_rate.items() if e.n}
+        high = [key for key, e in rates.items() if _above(e, NOISE_FACTOR * float(key))]
+        own = f"{report.false_alarm_rate:g}"
+        # One rate says it; the guard's own, unless only a stricter one is exceeded.
+        for key in [own] if own in high else high[:1]:
+            loud.append(f"{row_words(row)} ({percent(rates[key].value)} at {nominal(key)})")
     if loud:
         yield (
             f"Harmless noise is flagged at more than {NOISE_FACTOR} times the nominal rate: "
-            f"{'; '.join(loud)}. What the detector finds is in part noise, not attacks."
+            f"{', '.join(loud)}. What the detector finds is in part noise, not attacks."
         )
 
 

@@ -8,6 +8,8 @@ import pytest
 from advdetect.attacks import SUITES
 from advdetect.metrics import NONE, auroc, balanced_accuracy, median, rate, wilson
 from advdetect.report import Embedding, Figures, PictureRow, Report
+from advdetect.report.blocks import Story
+from advdetect.report.plots import Plot, draw
 from advdetect.report.report import (
     ALPHAS,
     ClassCutRow,
@@ -19,6 +21,7 @@ from advdetect.report.report import (
     Robustness,
     WorstCase,
 )
+from advdetect.report.story import tell
 
 LAYERS = (
     "stem.relu",
@@ -194,3 +197,13 @@ def bare(report) -> tuple[Report, Figures]:
         clean=replace(report.clean, accuracy_after_rejection=NONE),
     )
     return empty, Figures(np.zeros(0), {})
+
+
+@pytest.fixture(scope="session")
+def plots(report, figures) -> tuple[Plot, ...]:
+    return draw(report, figures)
+
+
+@pytest.fixture(scope="session")
+def story(report, figures, plots) -> Story:
+    return tell(report, figures, plots)
