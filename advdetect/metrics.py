@@ -212,24 +212,25 @@ def median(values: ArrayLike, *, confidence: float = 0.95) -> Estimate:
 
 
 def mean(values: ArrayLike, *, confidence: float = 0.95) -> Estimate:
-    """Mean with Student's interval, as of accuracies over pairs of classes.
+    """Mean of shares with Student's interval, as of accuracies over pairs of classes.
 
-    ``n`` counts values. They are taken as independent draws, and a single one has no spread:
-    its interval is all the line between 0 and 1, where accuracies live.
+    ``n`` counts shares, taken as independent draws. One alone says nothing of the spread.
 
     Raises:
-        InputError: values that are not finite, or not a list of numbers.
+        InputError: values outside [0, 1], or not a list of numbers.
     """
-    numbers = _scores(values)
-    n = len(numbers)
+    shares = _scores(values)
+    n = len(shares)
     _quantile(confidence)
     if n == 0:
         return NONE
-    centre = float(numbers.mean())
+    if shares.min() < 0 or shares.max() > 1:
+        raise InputError(f"shares lie in [0, 1], got [{shares.min():g}, {shares.max():g}]")
+    centre = float(shares.mean())
     if n == 1:
-        return Estimate(centre, min(0.0, centre), max(1.0, centre), 1)
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * stats.sem(numbers))
-    return Estimate(centre, centre - half, centre + half, n)
+        return Estimate(centre, 0.0, 1.0, 1)
+    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * stats.sem(shares))
+    return Estimate(centre, max(0.0, centre - half), min(1.0, centre + half), n)
 
 
 def false_alarm_interval(

@@ -82,11 +82,12 @@ def print_attacks(found: Report) -> None:
 
 def print_detection(found: Report, detector: str) -> None:
     """One detector by attack, fitted on its family and with the family left out."""
-    for fitted in (True, False):
-        rows = [r for r in found.rows(detector, fitted_on_it=fitted) if r.auroc.n]
+    as_fitted = found.rows(detector)
+    left_out = tuple(unseen for _, unseen in found.pairs(detector))
+    for kind, every in (("as fitted", as_fitted), ("each attack's family left out", left_out)):
+        rows = [row for row in every if row.auroc.n]
         if not rows:
             continue
-        kind = "fitted on the attack's family" if fitted else "family left out"
         table = Table(
             "attack", "eps", "n", "AUROC", "1 %", "5 %", "balanced", title=f"{detector}: {kind}"
         )

@@ -196,9 +196,10 @@ def test_median_interval_by_hand():
 
 
 def test_mean_interval_is_students():
-    values = np.array([0.8, 0.9, 1.0])
+    values = np.array([0.5, 0.6, 0.7])
     half = 4.302652729911275 * 0.1 / np.sqrt(3)  # t with two degrees of freedom
-    assert fields(mean(values)) == pytest.approx((0.9, 0.9 - half, 0.9 + half, 3))
+    assert fields(mean(values)) == pytest.approx((0.6, 0.6 - half, 0.6 + half, 3))
+    assert mean([0.8, 0.9, 1.0]).high == 1
     assert mean([0.4]) == Estimate(0.4, 0.0, 1.0, 1)
 
 
@@ -245,6 +246,7 @@ def test_a_rate_met_exactly_counts():
         (lambda: auroc([1.0], [np.nan]), "finite, got NaN or infinity"),
         (lambda: auroc([[1.0]], [1.0]), r"list of numbers, got shape \(1, 1\)"),
         (lambda: median([np.inf]), "finite, got NaN or infinity"),
+        (lambda: mean([0.5, 1.5]), r"lie in \[0, 1\], got \[0.5, 1.5\]"),
         (lambda: mean([np.nan]), "finite, got NaN or infinity"),
         (lambda: balanced_accuracy([0, 1], [True]), "true or false, got int64"),
         (lambda: false_alarm_interval(0.0, 99, 10), "between 0 and 1, got 0"),

@@ -151,7 +151,7 @@ def _cell(cell: Cell) -> str:
 
 def _figure(plot: Plot) -> str:
     return (
-        f"<figure>\n<figcaption><strong>{_safe(plot.title)}.</strong></figcaption>\n"
+        f'<figure>\n<p class="title">{_safe(plot.title)}.</p>\n'
         f"{plot.svg}\n<figcaption>{_safe(plot.caption)}</figcaption>\n</figure>"
     )
 

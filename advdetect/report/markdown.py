@@ -55,15 +55,16 @@ def _block(block: Block, figures: str) -> str:
 
 
 def _table(table: Table) -> str:
-    rule = ["---"] + ["---:"] * (len(table.header) - 1)
-    rows = [table.header, rule, *([_cell(cell) for cell in row] for row in table.rows)]
+    header = [_cell(Cell(text)) for text in table.header]
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    rows = [header, rule, *([_cell(cell) for cell in row] for row in table.rows)]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([f"{_text(table.caption)}:", "", *lines])
 
 
 def _cell(cell: Cell) -> str:
     below = f" ({cell.below})" if cell.below else ""
-    tag = f" **{cell.tag}**" if cell.tag else ""
+    tag = f" **{_text(cell.tag)}**" if cell.tag else ""
     return (_text(cell.text + below) + tag).replace("|", "\\|")
 
 

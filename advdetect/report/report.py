@@ -7,10 +7,33 @@ from pathlib import Path
 from typing import Any, Self
 
 from advdetect import storage
-from advdetect.attacks.base import Budget
 from advdetect.errors import FileError
 from advdetect.metrics import Estimate
 from advdetect.report.plain import from_plain, to_plain
+from advdetect.report.rows import (
+    ClassCutRow,
+    Clean,
+    CutRow,
+    DetectionRow,
+    FalseAlarms,
+    LayerRow,
+    Robustness,
+    WorstCase,
+)
+
+__all__ = [
+    "ALPHAS",
+    "SCHEMA",
+    "ClassCutRow",
+    "Clean",
+    "CutRow",
+    "DetectionRow",
+    "FalseAlarms",
+    "LayerRow",
+    "Robustness",
+    "WorstCase",
+    "Report",
+]
 
 SCHEMA = 1
 ALPHAS = (0.01, 0.05, 0.1)
@@ -21,134 +44,6 @@ THREAT_MODEL = (
     "within the norm and eps of a row (in pixel units of [0, 1]), or as little as the attack can. "
     "The attacker does not know that a guard stands behind the classifier."
 )
-
-
-@dataclass(frozen=True)
-class FalseAlarms:
-    """Share of clean evaluation images flagged at one nominal rate.
-
-    ``low`` and ``high`` are Wilson's interval. ``expected_low`` and ``expected_high`` say where
-    a perfectly calibrated guard falls, its calibration sample taken into account.
-    """
-
-    nominal: float
-    value: float
-    low: float
-    high: float
-    n: int
-    expected_low: float
-    expected_high: float
-
-    @property
-    def as_expected(self) -> bool:
-        """Whether the rate lies where a perfectly calibrated guard's does."""
-        return self.expected_low <= self.value <= self.expected_high
-
-
-@dataclass(frozen=True)
-class Clean:
-    """The classifier and the guard on clean evaluation images.
-
-    ``accuracy_after_rejection`` counts the images that the guard lets pass.
-    """
-
-    n: int
-    accuracy: Estimate
-    accuracy_after_rejection: Estimate
-    false_alarm_rates: tuple[FalseAlarms, ...]
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """What an attack did to the classifier.
-
-    ``robust_accuracy`` counts every image attacked; ``success_rate`` and ``median_perturbation``
-    (in the attack's norm, of successes) those whose clean prediction is right.
-    """
-
-    attack: str
-    norm: str
-    eps: float | None
-    robust_accuracy: Estimate
-    success_rate: Estimate
-    median_perturbation: Estimate
-    control: bool = False
-
-    @property
-    def budget(self) -> str:
-        """Attack and eps as text, ``linf_pgd 8/255``."""
-        return str(Budget(self.attack, self.eps))
-
-
-@dataclass(frozen=True)
-class DetectionRow:
-    """How a detector tells one attack's successes from clean images.
-
-    A row counts successes whose clean twin was right; for a control, noise that left the
-    prediction right. ``detection_rate`` goes by nominal false-alarm rate, as text ("0.05").
-
-    Attributes:
-        fitted_on_it: False where the attack's whole family, at every eps, was left out of
-            fitting.
-        adaptive: The attack knew the guard.
-    """
-
-    detector: str
-    attack: str
-    norm: str
-    eps: float | None
-    control: bool
-    fitted_on_it: bool
-    auroc: Estimate
-    balanced_accuracy: Estimate
-    detection_rate: Mapping[str, Estimate]
-    adaptive: bool = False
-
-    @property
-    def budget(self) -> str:
-        """Attack and eps as text, ``linf_pgd 8/255``."""
-        return str(Budget(self.attack, self.eps))
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """Detection at 5 % false alarms from one layer's columns of one feature family alone."""
-
-    layer: str
-    family: str
-    detection_rate: Estimate
-    auroc: Estimate
-    attacks: str = "all attacks"
-
-
-@dataclass(frozen=True)
-class CutRow:
-    """Accuracy of the Fiedler cut of clean against attacked inputs, no label used."""
-
-    attack: str
-    eps: float | None
-    accuracy: Estimate
-
-
-@dataclass(frozen=True)
-class ClassCutRow:
-    """Mean accuracy of the Fiedler cut of two classes at one layer, over pairs of classes."""
-
-    layer: str
-    accuracy: Estimate
-
-
-@dataclass(frozen=True)
-class WorstCase:
-    """Each image under all attacks at once; an image holds if no attack gets the better of it.
-
-    ``robust_accuracy``: no attack changes the right class. ``guarded_accuracy``: none does so
-    unflagged.
-    """
-
-    attacks: int
-    robust_accuracy: Estimate
-    guarded_accuracy: Estimate
 
 
 @dataclass(frozen=True)

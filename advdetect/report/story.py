@@ -112,7 +112,7 @@ def _tiles(report: Report) -> list[Tile]:
     at = nominal(report.false_alarm_rate)
     kinds = (
         ("Flagged, on the worst attack", report.worst()),
-        ("Flagged, worst attack left out of fitting", report.worst(left_out=True)),
+        ("Flagged, worst attack left out", report.worst(left_out=True)),
     )
     for label, row in kinds:
         if row is not None:

@@ -156,11 +156,11 @@ def cuts(report: Report) -> tuple[Block, ...]:
         )
         for row in report.cuts
     )
-    header = ("attack", "images", "on their side", "95 % interval")
+    header = ("attack", "classes", "on their side", "95 % interval")
     return (
         Text(
-            "A batch of as many clean as attacked images of one predicted class, cut in two where "
-            "their graph is thinnest. No label is used."
+            "As many clean as attacked images of one predicted class, cut in two where their graph "
+            "is thinnest; no label is used. Means over predicted classes."
         ),
         Table("Fiedler cut of clean against attacked images", header, body),
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from advdetect import storage
@@ -14,7 +13,6 @@ from advdetect.checks import check_images, check_labels
 from advdetect.data import ImageSet
 from advdetect.detectors import DETECTORS, Detector
 from advdetect.detectors.conformal import ConformalCalibration
-from advdetect.features.extractor import BATCH
 from advdetect.guard import Guard
 from advdetect.metrics import auroc, balanced_accuracy, false_alarm_interval, median, rate
 from advdetect.report.report import (
@@ -29,30 +27,9 @@ from advdetect.report.report import (
 )
 from advdetect.report.warnings import find_warnings
 from advdetect.runs import versions
+from advdetect.workflows.observing import Classes, Observed, observe
+from advdetect.workflows.partitioning import cut_attacks
 from advdetect.workflows.progress import Track, untracked
-
-Values = NDArray[np.float64]
-Classes = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Observed:
-    """Feature rows, predicted classes and the guard's own verdicts of ``n`` inputs."""
-
-    rows: Values
-    predicted: Classes
-    score: Values
-    p_value: Values
-    flagged: NDArray[np.bool_]
-
-    def __getitem__(self, keep: NDArray[np.bool_]) -> "Observed":
-        return Observed(
-            self.rows[keep],
-            self.predicted[keep],
-            self.score[keep],
-            self.p_value[keep],
-            self.flagged[keep],
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +105,7 @@ def evaluate_attacks(
         tuple(_robustness(result) for result in run.results),
         tuple(detection),
         tuple(judges.layers()) if guard.fitting.budgets else (),
+        cut_attacks(guard, clean, attacked),
         worst_case=_worst_case(len(run.results[0]), attacked),
         guard={
             "detector": guard.detector_name,
@@ -140,22 +118,6 @@ def evaluate_attacks(
         versions=versions(),
     )
     return Evaluation(replace(report, warnings=find_warnings(report)), clean, attacked)
-
-
-def observe(guard: Guard, images: Tensor, track: Track, text: str) -> Observed:
-    """Feature rows and verdicts of many images."""
-    device = next((p.device for p in guard.model.parameters()), torch.device("cpu"))
-    rows: list[Values] = []
-    verdicts: list[tuple[Tensor, ...]] = []
-    for batch in track(images.split(BATCH), text):
-        observation = guard.extractor.observe(guard.model, batch.to(device))
-        rows.append(guard.extractor.rows(observation).double().cpu().numpy())
-        v = guard.judge(observation)
-        verdicts.append((v.label.cpu(), v.score.cpu(), v.p_value.cpu(), v.flagged.cpu()))
-    label, score, p_value, flagged = (
-        torch.cat(parts).numpy() for parts in zip(*verdicts, strict=True)
-    )
-    return Observed(np.concatenate(rows), label, score, p_value, flagged)
 
 
 class _Judges:

@@ -1,5 +1,6 @@
 """What the Fiedler cut finds without labels: two classes, or clean against attacked."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -7,15 +8,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from advdetect.attacks import AttackResult
 from advdetect.data import ImageSet
+from advdetect.detectors.transductive import transductive_cut
 from advdetect.errors import InputError
 from advdetect.features import record
+from advdetect.guard import Guard
 from advdetect.metrics import mean
-from advdetect.report.report import ClassCutRow
+from advdetect.report.report import ClassCutRow, CutRow
 from advdetect.similarity.bits import BitCodes, hamming_similarity
 from advdetect.similarity.spectral import fiedler_partition
+from advdetect.workflows.observing import Observed
 
 PER_CLASS = 100
+FEWEST = 20  # inputs of each kind in a predicted class that is cut
 
 
 def class_partition(
@@ -63,6 +69,48 @@ def class_partition(
             side = fiedler_partition(similarity[rows][:, rows]).side.numpy()
             accuracies.append(cut_accuracy(side, np.repeat([False, True], per_class)))
         found.append(ClassCutRow(layer, mean(accuracies)))
+    return tuple(found)
+
+
+def cut_attacks(
+    guard: Guard,
+    clean: Observed,
+    attacked: Sequence[tuple[AttackResult, Observed]],
+    *,
+    per_class: int = PER_CLASS,
+    seed: int = 0,
+) -> tuple[CutRow, ...]:
+    """Cut clean and attacked inputs of each predicted class apart, as many of each.
+
+    Args:
+        guard: Its clean fitting rows say what is usual.
+        clean: Clean evaluation inputs.
+        attacked: Attacks and what was observed under them; controls are left out.
+        per_class: At most so many inputs of each kind in a class.
+        seed: Draws the inputs.
+
+    Returns:
+        By attack, the mean accuracy over the predicted classes with enough inputs of each kind.
+    """
+    known = (guard.fitting.origin == 0).numpy()
+    usual = guard.fitting.rows.numpy()[known], guard.fitting.predicted.numpy()[known]
+    found: list[CutRow] = []
+    for result, seen in attacked:
+        if result.control:
+            continue
+        generator = np.random.default_rng(seed)
+        hit = seen[result.counted.cpu().numpy()]
+        accuracies: list[float] = []
+        for c in np.unique(hit.predicted).tolist():
+            kinds = [np.flatnonzero(kind.predicted == c) for kind in (clean, hit)]
+            n = min(per_class, *map(len, kinds))
+            if n < FEWEST:
+                continue
+            a, b = (generator.permutation(rows)[:n] for rows in kinds)
+            rows = np.concatenate([clean.rows[a], hit.rows[b]])
+            cut = transductive_cut(rows, np.full(2 * n, c), *usual)
+            accuracies.append(cut_accuracy(cut.side, np.repeat([False, True], n)))
+        found.append(CutRow(result.attack, result.eps, mean(accuracies)))
     return tuple(found)
 
 

@@ -9,7 +9,8 @@ from advdetect.detectors.transductive import embed
 from advdetect.guard import Guard
 from advdetect.metrics import robust_accuracy_curve
 from advdetect.report.figures import Embedding, Figures, PictureRow
-from advdetect.workflows.evaluating import Evaluation, Observed
+from advdetect.workflows.evaluating import Evaluation
+from advdetect.workflows.observing import Observed
 
 PICTURES = 6
 EMBEDDED = 150  # inputs of each kind in the Fiedler embedding

@@ -108,7 +108,7 @@ def render(
         draw(figure)
         svg, png = BytesIO(), BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        lines = textwrap.wrap(title, int(size[0] * 12.5))
+        lines = textwrap.wrap(title.replace(" %", "\u00a0%"), int(size[0] * 12.5))
         figure.suptitle("\n".join(lines), x=0.02, ha="left", fontsize=10, fontweight="bold")
         figure.set_size_inches(size[0], size[1] + 0.2 * len(lines))
         figure.savefig(

@@ -42,10 +42,11 @@ def fiedler_embedding(embedding: Embedding | None) -> Plot | None:
         axes.grid(visible=False)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
 
-    title = f"The softest cut puts {percent(agree)} where they belong, without a label"
+    title = f"Without a label, the softest cut puts {percent(agree)} on the side of their kind"
+    which = embedding.title[:1].upper() + embedding.title[1:]
     caption = (
-        f"{embedding.title}: {count(int((kind == 0).sum()))} clean and "
-        f"{count(int((kind == 1).sum()))} attacked inputs in the eigenvectors of their graph."
+        f"{which}: {count(int((kind == 0).sum()))} clean and {count(int((kind == 1).sum()))} "
+        "attacked inputs in the eigenvectors of their graph."
     )
     return render(
         "fiedler_embedding",
@@ -72,7 +73,7 @@ def class_cuts(report: Report) -> Plot | None:
         axes.set_xticks(places, [row.layer for row in rows], rotation=30, ha="right")
         axes.set_ylim(top=1.005)
         axes.grid(axis="x", visible=False)
-        axes.set_ylabel("inputs on their class' side")
+        axes.set_ylabel("inputs on their class's side")
         percent_axis(axes.yaxis)
 
     title = (

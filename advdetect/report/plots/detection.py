@@ -49,7 +49,7 @@ def detection_by_attack(report: Report) -> Plot | None:
         axes.set_yticks(range(len(order)), [attack_words(budget) for budget in order])
         axes.set_ylim(-0.6, len(order) - 0.4)
         axes.set_xlabel(f"found, at {nominal(report.false_alarm_rate)} false alarms")
-        axes.set_xlim(right=1.003)
+        axes.set_xlim(right=1 + 0.03 * (1 - axes.get_xlim()[0]))
         axes.grid(axis="y", visible=False)
         percent_axis(axes.xaxis)
         if both:
@@ -106,7 +106,13 @@ def _heat_map(name: str, group: str, rows: list[LayerRow]) -> Plot:
                 axes.text(
                     j + 0.5, i + 0.5, f"{100 * value:.0f}", color=shade, ha="center", va="center"
                 )
-        axes.set_xticks(np.arange(len(families)) + 0.5, families)
+        crowded = sum(map(len, families)) > 24
+        axes.set_xticks(
+            np.arange(len(families)) + 0.5,
+            families,
+            rotation=20 if crowded else 0,
+            ha="right" if crowded else "center",
+        )
         axes.set_yticks(np.arange(len(layers)) + 0.5, layers)
         axes.invert_yaxis()
         axes.grid(visible=False)

@@ -1,0 +1,41 @@
+"""How unusual a row is for its predicted class; no attack is needed to fit it."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from advdetect.detectors.base import Classes, Detector, Rows
+from advdetect.detectors.reference import CleanReference, distance
+
+
+class CleanOnlyDetector(Detector):
+    """Mahalanobis distance to the clean rows of the predicted class, after a normal map.
+
+    The score is the log of the mean squared coordinate where clean rows are standard normal
+    (see ``CleanReference``): about 0 for a usual row, 1 where deviations are 1.6 times as large.
+    It finds what is unusual, whatever made it so: noise that harms nobody is flagged as well,
+    and an attacker who knows it can stay usual. Weights of rows are not used. At least some
+    dozens of clean rows a class, better 100, are needed.
+
+    Attributes:
+        reference_: What clean rows look like.
+
+    Source:
+        Lee et al. 2018, arXiv:1807.03888 (class-conditional Mahalanobis distance); there one
+        covariance serves all classes, and columns are not mapped.
+    """
+
+    clean_only: ClassVar[bool] = True
+
+    def _fit(self, X: Rows, y: Classes, predicted: Classes, weight: Rows) -> None:
+        self.reference_ = CleanReference.fit(X, predicted)
+
+    def _score(self, X: Rows, predicted: Classes) -> Rows:
+        return distance(self.reference_.whiten(X, predicted))
+
+    def _save(self) -> dict[str, NDArray[Any]]:
+        return self.reference_.arrays
+
+    def _load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.reference_ = CleanReference(arrays)
