@@ -3,7 +3,6 @@
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
@@ -57,7 +56,9 @@ def self_tuned_weights(points: Rows, neighbors: int) -> tuple[Rows, Rows]:
         Zelnik-Manor & Perona 2004, Self-Tuning Spectral Clustering.
     """
     distances = cdist(points, points)
-    units = _units(np.partition(distances, min(neighbors, len(points) - 1), axis=1), neighbors)
+    units = _ranked(distances, neighbors)  # rank 0 is the point itself
+    # Copies of one row lie at distance 0 of each other.
+    units = np.maximum(units, 1e-3 * np.median(units) + 1e-12)
     weights = np.exp(-(distances**2) / (units[:, None] * units))
     np.fill_diagonal(weights, 0)
     return weights, units
@@ -67,14 +68,18 @@ def walk_from(points: Rows, nodes: Rows, units: Rows, neighbors: int) -> Rows:
     """Chances ``(n, m)`` of a random walk's step from new points to the nodes of a graph.
 
     A point far from every node still goes somewhere: the weights are compared as logarithms.
+
+    Args:
+        points: ``(n, k)``.
+        nodes: ``(m, k)``, what ``self_tuned_weights`` was given.
+        units: ``(m,)``, as it returned them.
+        neighbors: The same.
     """
     distances = cdist(points, nodes)
-    rank = min(neighbors, len(nodes)) - 1
-    own = _units(np.partition(distances, rank, axis=1), rank)
+    own = np.maximum(_ranked(distances, neighbors - 1), units.min())
     return softmax(-(distances**2) / (own[:, None] * units), axis=1)
 
 
-def _units(ordered: Rows, rank: int) -> NDArray[np.float64]:
-    units = ordered[:, min(rank, ordered.shape[1] - 1)]
-    # Copies of one row lie at distance 0 of each other.
-    return np.maximum(units, 1e-3 * np.median(units) + 1e-12)
+def _ranked(distances: Rows, rank: int) -> Rows:
+    rank = min(rank, distances.shape[1] - 1)
+    return np.partition(distances, rank, axis=1)[:, rank]

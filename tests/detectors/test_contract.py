@@ -1,0 +1,147 @@
+"""What every detector in the table promises."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from advdetect.detectors import DETECTORS
+from advdetect.errors import InputError
+
+
+@pytest.fixture(params=DETECTORS.values(), ids=DETECTORS.keys())
+def detector(request):
+    return request.param()
+
+
+@pytest.fixture
+def blobs():
+    """Two classes, clean rows around 0 and 10, adversarial rows 3 further on."""
+    rng = np.random.default_rng(0)
+    y, predicted = np.tile([0, 1], 120), np.repeat([0, 1], 120)
+    X = rng.normal(size=(240, 4)) + 3 * y[:, None] + 10 * predicted[:, None]
+    return X, y, predicted
+
+
+@pytest.fixture
+def fitted(detector, blobs):
+    X, y, predicted = blobs
+    return detector.fit(X, y, predicted=predicted)
+
+
+def test_separates_separated_blobs(fitted, blobs):
+    X, y, predicted = blobs
+    for c in (0, 1):
+        own = predicted == c
+        assert fitted.score(X[own], y[own], predicted=predicted[own]) > 0.98
+
+
+def test_score_does_not_depend_on_the_batch(fitted, blobs):
+    X, _, predicted = blobs
+    alone = [fitted.decision_function(X[[i]], predicted=predicted[[i]])[0] for i in range(115, 125)]
+    whole = fitted.decision_function(X, predicted=predicted)
+    np.testing.assert_allclose(whole[115:125], alone, rtol=1e-9, atol=1e-12)
+
+
+def test_second_fit_forgets_the_first(detector, blobs):
+    X, y, predicted = blobs
+    first = detector.fit(X[::-1] + 100, y, predicted=predicted + 3)
+    twice = first.fit(X, y, predicted=predicted).decision_function(X, predicted=predicted)
+    once = clone(detector).fit(X, y, predicted=predicted).decision_function(X, predicted=predicted)
+    np.testing.assert_array_equal(twice, once)
+
+
+def test_state_makes_the_same_detector_again(fitted, blobs):
+    X, _, predicted = blobs
+    parameters, arrays = fitted.state()
+    assert all(array.dtype.kind in "fi" for array in arrays.values())
+    again = type(fitted).from_state(json.loads(json.dumps(parameters)), arrays)
+    np.testing.assert_array_equal(
+        again.decision_function(X, predicted=predicted),
+        fitted.decision_function(X, predicted=predicted),
+    )
+    with pytest.raises(ValueError, match="X has 3 features"):
+        again.decision_function(X[:, :3], predicted=predicted)
+
+
+def test_far_rows_have_finite_scores(fitted, blobs):
+    X, _, predicted = blobs
+    for far in (1e6, -1e12):
+        assert np.isfinite(fitted.decision_function(X + far, predicted=predicted)).all()
+
+
+def test_a_class_that_fitting_has_not_seen_has_finite_scores(fitted, blobs):
+    X = blobs[0]
+    assert np.isfinite(fitted.decision_function(X, predicted=np.full(len(X), 7))).all()
+
+
+def test_no_row_has_no_score(fitted):
+    scores = fitted.decision_function
+    with pytest.raises(ValueError, match="minimum of 1 is required"):
+        scores(np.zeros((0, 4)), predicted=np.zeros(0, int))
+
+
+def test_columns_that_never_vary_do_no_harm(detector, blobs):
+    X, y, predicted = blobs
+    constant = np.column_stack([X, np.zeros(len(X)), np.full(len(X), 1e3)])
+    fitted = detector.fit(constant, y, predicted=predicted)
+    assert fitted.score(constant, y, predicted=predicted) > 0.98
+
+
+def test_without_predicted_classes_there_is_one(detector, blobs):
+    X, y = blobs[0][:120], blobs[1][:120]
+    fitted = detector.fit(X, y)
+    np.testing.assert_array_equal(
+        fitted.decision_function(X), fitted.decision_function(X, predicted=np.zeros(120, int))
+    )
+
+
+def test_refuses_to_score_before_fit(detector, blobs):
+    with pytest.raises(NotFittedError):
+        detector.decision_function(blobs[0])
+    with pytest.raises(NotFittedError):
+        detector.state()
+
+
+def test_refuses_rows_of_another_width(fitted, blobs):
+    with pytest.raises(ValueError, match="X has 3 features"):
+        fitted.decision_function(blobs[0][:, :3], predicted=blobs[2])
+
+
+def test_refuses_rows_that_are_not_finite(detector, blobs):
+    X, y, predicted = blobs
+    with pytest.raises(ValueError, match="NaN"):
+        detector.fit(np.vstack([X[:-1], [[np.nan] * 4]]), y, predicted=predicted)
+
+
+def test_refuses_classes_that_do_not_pair_up(detector, blobs):
+    X, y, predicted = blobs
+    with pytest.raises(InputError, match="expected 240 predicted classes"):
+        detector.fit(X, y, predicted=predicted[:3])
+    with pytest.raises(InputError, match="expected 240 predicted classes from 0"):
+        detector.fit(X, y, predicted=predicted - 1)
+
+
+def test_refuses_labels_of_another_kind_or_number(detector, blobs):
+    X, y, predicted = blobs
+    wanted = "needs clean rows" if detector.clean_only else "needs labels 0 and 1, both present"
+    for wrong in (y + 1, y[:10], np.ones_like(y)):
+        with pytest.raises(InputError, match=wanted):
+            detector.fit(X, wrong, predicted=predicted)
+
+
+def test_clean_rows_alone_are_enough_where_it_says_so(detector, blobs):
+    X, y, predicted = blobs
+    clean = y == 0
+    if not detector.clean_only:
+        with pytest.raises(InputError, match=r"both present.*got 120 labels \[0\]"):
+            detector.fit(X[clean], predicted=predicted[clean])
+        return
+    alone = clone(detector).fit(X[clean], predicted=predicted[clean])
+    both = detector.fit(X, y, predicted=predicted)
+    np.testing.assert_array_equal(
+        alone.decision_function(X, predicted=predicted),
+        both.decision_function(X, predicted=predicted),
+    )
