@@ -11,6 +11,7 @@ from advdetect.detectors.base import Classes, Rows
 
 QUANTILES = (np.arange(20) + 0.5) / 20
 NORMAL = ndtri(QUANTILES)
+LINEAR = 0.5  # weight of the plain column beside the normal one, which has 1
 FAR = 20.0  # standard deviations; beyond them a column says no more than at them
 PRIOR = 10.0  # rows that the covariance of all classes counts as, beside a class's own
 RIDGE = 0.01  # of a column's variance: directions that vary less among clean rows are not trusted
@@ -23,7 +24,8 @@ class CleanReference:
     """The distribution of clean rows of each predicted class: a Gaussian copula.
 
     Every column is first mapped to a normal one by its clean quantiles, linearly between 20 of
-    them and on beyond the last. Then a row is centred on its predicted class and whitened by the
+    them and on beyond the last; to a third it stays as it is, so that a value between two groups
+    of clean values is unusual too. Then a row is centred on its predicted class and whitened by the
     class's covariance, which is shrunk towards that of all classes. So clean rows become standard
     normal, roughly, and a row that is unusual for its class lies far from 0. What attacks change
     most lies along directions that hardly vary among clean rows of a class; whitening makes them
@@ -106,7 +108,8 @@ def _to_normal(rows: Rows, quantiles: Mapping[str, NDArray[Any]]) -> Rows:
     between = [np.interp(x, xs, NORMAL) for x, xs in zip(rows.T, knots.T, strict=True)]
     normal = np.stack(between, axis=1)
     normal += np.maximum(rows - knots[-1], 0) / above - np.maximum(knots[0] - rows, 0) / below
-    return np.clip(normal, -FAR, FAR)
+    plain = (rows - knots.mean(0)) / np.maximum(knots.std(0), (below + above) / 2)
+    return np.clip((normal + LINEAR * plain) / (1 + LINEAR), -FAR, FAR)
 
 
 def _whitening(covariance: Rows, scale: Rows) -> Rows:

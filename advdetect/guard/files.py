@@ -38,8 +38,9 @@ def write_guard(guard: "Guard", folder: Path) -> None:
             name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()
         },
         "calibration.safetensors": calibration,
-        "fitting.safetensors": _tensors(guard.fitting),
-        "held_out.safetensors": _tensors(guard.held_out),
+        # Half precision: these rows are many, and rounded to it already.
+        "fitting.safetensors": _tensors(guard.fitting, torch.float16),
+        "held_out.safetensors": _tensors(guard.held_out, torch.float32),
     }
     sha256 = {name: storage.save_tensors(folder / name, t) for name, t in files.items()}
     storage.write_json(
@@ -108,9 +109,9 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
     }
 
 
-def _tensors(rows: KeptRows) -> dict[str, Tensor]:
-    return {"rows": rows.rows.float(), "predicted": rows.predicted, "origin": rows.origin}
+def _tensors(rows: KeptRows, dtype: torch.dtype) -> dict[str, Tensor]:
+    return {"rows": rows.rows.to(dtype), "predicted": rows.predicted, "origin": rows.origin}
 
 
 def _rows(tensors: Mapping[str, Tensor], budgets: tuple[str, ...]) -> KeptRows:
-    return KeptRows(tensors["rows"], tensors["predicted"], tensors["origin"], budgets)
+    return KeptRows(tensors["rows"].float(), tensors["predicted"], tensors["origin"], budgets)

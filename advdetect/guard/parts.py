@@ -15,6 +15,7 @@ from advdetect.guard.rows import KeptRows
 
 HELD_BACK = 0.3
 REFERENCE_SHARE = 0.4
+LARGEST = 6e4  # what half precision holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +77,10 @@ def fitting_rows(
             images = result.adversarial[usable]
             parts.append(feature_rows(model, extractor, images, track, budgets[-1]))
     origin = [torch.full((len(rows),), i) for i, (rows, _) in enumerate(parts)]
+    # Rounded to what a guard's file holds, so that a guard read back refits to the same numbers.
+    rows = torch.cat([rows for rows, _ in parts]).clamp(-LARGEST, LARGEST).half().float()
     return KeptRows(
-        torch.cat([rows for rows, _ in parts]),
+        rows,
         torch.cat([predicted for _, predicted in parts]),
         torch.cat(origin),
         tuple(budgets),

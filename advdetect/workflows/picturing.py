@@ -9,6 +9,7 @@ from advdetect.detectors.transductive import embed
 from advdetect.guard import Guard
 from advdetect.metrics import robust_accuracy_curve
 from advdetect.report.figures import Embedding, Figures, PictureRow
+from advdetect.report.words import attack_words
 from advdetect.workflows.evaluating import Evaluation
 from advdetect.workflows.observing import Observed
 
@@ -122,4 +123,6 @@ def _embedding(guard: Guard, images: ImageSet, evaluation: Evaluation) -> Embedd
     )
     name = images.classes[c] if c < len(images.classes) else str(c)
     kind = np.repeat([0, 1], [len(clean), len(hit)])
-    return Embedding(coordinates, kind, f"predicted {name}: clean and {result.budget}")
+    return Embedding(
+        coordinates, kind, f"predicted {name}: clean and {attack_words(str(result.budget))}"
+    )
