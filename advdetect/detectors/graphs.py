@@ -8,12 +8,12 @@ from scipy.special import softmax
 
 from advdetect.detectors.base import Rows
 
-CLIP = 3.0  # standard deviations: an outlier in one direction is no group by itself
+LIMIT = 3.0  # standard deviations: an outlier in one direction is no group by itself
 
 
 @final
 class MainDirections:
-    """The directions in which rows vary most, of coordinates clipped to 3.
+    """The directions in which rows vary most, of coordinates bent to stay within 3.
 
     Where clean rows are standard normal, these are the directions in which a mixture of clean
     and attacked rows differs from clean ones.
@@ -30,14 +30,19 @@ class MainDirections:
     @classmethod
     def of(cls, whitened: Rows, count: int) -> "MainDirections":
         """Find at most ``count`` directions of ``(n, d)`` rows."""
-        clipped = np.clip(whitened, -CLIP, CLIP)
-        centre = clipped.mean(0)
-        _, _, directions = np.linalg.svd(clipped - centre, full_matrices=False)
+        bent = _bend(whitened)
+        centre = bent.mean(0)
+        _, _, directions = np.linalg.svd(bent - centre, full_matrices=False)
         return cls(centre, directions[:count].T)
 
     def __call__(self, whitened: Rows) -> Rows:
         """Coordinates ``(n, k)`` along the directions."""
-        return (np.clip(whitened, -CLIP, CLIP) - self.centre) @ self.basis
+        return (_bend(whitened) - self.centre) @ self.basis
+
+
+def _bend(whitened: Rows) -> Rows:
+    # Smoothly: clipped rows would fall on one point and form a group of their own.
+    return whitened / np.sqrt(1 + (whitened / LIMIT) ** 2)
 
 
 def self_tuned_weights(points: Rows, neighbors: int) -> tuple[Rows, Rows]:

@@ -9,6 +9,7 @@ import torch
 from advdetect import data as datasets
 from advdetect import report as reports
 from advdetect import storage
+from advdetect.checks import check_images
 from advdetect.data import ImageSet
 from advdetect.errors import FileError
 from advdetect.guard import Guard
@@ -64,6 +65,8 @@ def evaluate_into(
     model = LoadedModel(
         str(guard.about.get("model", "model")), guard.model, guard.architecture or {}
     )
+    # Before the attacks, which take long.
+    check_images(images.images, shape=guard.input_shape)
     attacked = images if limit is None else images.subset(range(min(limit, len(images))))
     extra = {
         "guard": name,

@@ -24,7 +24,7 @@ def test_deviations_are_in_units_of_the_class(clean):
     detector = CleanOnlyDetector().fit(clean[0], predicted=clean[1])
     row = np.full((1, 3), 6.0)
     narrow, wide = (detector.decision_function(row, predicted=np.array([c])) for c in (0, 1))
-    assert narrow > 2 > 0 > wide
+    assert narrow > 1.5 > 0 > wide
 
 
 def test_scores_are_comparable_over_classes(clean):
@@ -40,5 +40,6 @@ def test_scores_are_comparable_over_classes(clean):
 
 def test_either_way_is_unusual(clean):
     detector = CleanOnlyDetector().fit(clean[0], predicted=clean[1])
-    both = detector.decision_function([[5.0, 0, 0], [-5.0, 0, 0]], predicted=[0, 0])
-    assert both.min() > 1
+    usual = detector.decision_function(clean[0][:400], predicted=clean[1][:400])
+    both = detector.decision_function([[8.0, 0, 0], [-8.0, 0, 0]], predicted=[0, 0])
+    assert both.min() > np.quantile(usual, 0.98)

@@ -18,10 +18,10 @@ def detector(request):
 
 @pytest.fixture
 def blobs():
-    """Two classes, clean rows around 0 and 10, adversarial rows 3 further on."""
+    """Two classes, clean rows around 0 and 1, adversarial rows 3 further on."""
     rng = np.random.default_rng(0)
     y, predicted = np.tile([0, 1], 120), np.repeat([0, 1], 120)
-    X = rng.normal(size=(240, 4)) + 3 * y[:, None] + 10 * predicted[:, None]
+    X = rng.normal(size=(240, 4)) + 3 * y[:, None] + predicted[:, None]
     return X, y, predicted
 
 

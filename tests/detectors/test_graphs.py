@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from advdetect.detectors.graphs import CLIP, MainDirections, self_tuned_weights, walk_from
+from advdetect.detectors.graphs import LIMIT, MainDirections, self_tuned_weights, walk_from
 
 
 def test_three_points_on_a_line():
@@ -61,4 +61,4 @@ def test_main_directions_do_not_follow_one_outlier():
     rows = np.random.default_rng(0).normal(size=(200, 5))
     rows[0, 1] = 1e6
     assert abs(MainDirections.of(rows, 1).basis[1, 0]) < 0.95
-    assert np.abs(MainDirections.of(rows, 5)(rows)).max() < 2 * CLIP * 5**0.5
+    assert np.abs(MainDirections.of(rows, 5)(rows)).max() < 2 * LIMIT * 5**0.5

