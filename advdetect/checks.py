@@ -39,6 +39,8 @@ def check_paired_rows(x: Tensor, y: Tensor, *, at_least: int = 2) -> None:
 
 def check_images(images: Tensor, *, shape: tuple[int, int, int] | None = None) -> None:
     """Require ``(n, c, h, w)`` finite float pixels in [0, 1], of ``shape`` (c, h, w) if given."""
+    if not isinstance(images, Tensor):
+        raise InputError(f"expected images as a torch.Tensor, got {type(images).__name__}")
     if images.ndim != 4:
         raise InputError(f"expected images of shape (n, c, h, w), got {tuple(images.shape)}")
     if not images.is_floating_point():
@@ -64,6 +66,8 @@ def check_images(images: Tensor, *, shape: tuple[int, int, int] | None = None) -
 
 def check_labels(labels: Tensor, n: int, classes: int | None = None) -> None:
     """Require ``n`` integer labels from 0 to ``classes - 1``."""
+    if not isinstance(labels, Tensor):
+        raise InputError(f"expected labels as a torch.Tensor, got {type(labels).__name__}")
     if labels.ndim != 1 or len(labels) != n:
         raise InputError(f"expected {n} labels, one per image, got shape {tuple(labels.shape)}")
     if labels.is_floating_point() or labels.dtype == torch.bool:

@@ -22,13 +22,22 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, also when interrupted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """Write tensors by name and return the file's sha256; equal tensors give equal bytes."""
-    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    # safetensors refuses tensors that share memory, such as tied weights: each gets its own.
+    own = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    content = save(own)
     write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from advdetect.attacks.base import Budget
 from advdetect.attacks.foolbox_attacks import foolbox
 from advdetect.attacks.tables import ATTACKS
-from advdetect.checks import pick
+from advdetect.checks import check_labels, pick
 from advdetect.errors import InputError, ModelError
 
 
@@ -22,7 +22,8 @@ class AttackedChunk:
 
     Attributes:
         adversarial: ``(n, c, h, w)`` pixels in [0, 1]. An image that the model got wrong to
-            begin with, or that the attack could not move, stays as it was.
+            begin with stays as it was, and so does one that a minimum-norm attack fails on; an
+            attack with a fixed eps that fails leaves its last attempt.
         clean_prediction: ``(n,)`` class of the clean image.
         prediction: ``(n,)`` class of ``adversarial``, predicted afresh.
         success: ``(n,)`` whether ``prediction`` is wrong.
@@ -53,16 +54,22 @@ def attack_chunk(
         seed: With the content of the chunk it seeds the attack.
 
     Raises:
-        InputError: no such attack, or an eps that it cannot take.
+        InputError: no such attack, an eps that it cannot take, or labels that the model has no
+            classes for.
+        ModelError: the model gives no class logits, or no gradients where the attack needs them.
     """
     spec = pick(ATTACKS, budget.attack, "attack")
     if budget.eps is None and not spec.minimum_norm:
         raise InputError(f"{budget.attack} needs an eps in pixels of [0, 1], for example 8/255")
-    if budget.eps is not None and budget.eps < 0:
-        raise InputError(f"eps must not be negative, got {budget.eps}")
+    if budget.eps is not None and not 0 <= budget.eps < float("inf"):
+        raise InputError(f"eps must be a finite number and not negative, got {budget.eps}")
 
+    images = images.detach()
     with _attackable(model) as counted:
-        clean_prediction = counted(images).argmax(1)
+        logits = counted(images)
+        check_labels(labels, len(images), logits.shape[1])
+        labels = labels.long()  # the only integers that Foolbox's cross-entropy takes
+        clean_prediction = logits.argmax(1)
         adversarial = images.clone()
         right = (clean_prediction == labels).nonzero().squeeze(1)
         counted.forwards = counted.backwards = 0
@@ -103,8 +110,7 @@ def _perturb(
             found = spec.build().run(fmodel, images, criterion)
         else:
             found = spec.build()(fmodel, images, criterion, epsilons=budget.eps)[1]
-    found = found.detach().clamp(0, 1)
-    # Rounding can leave the budget by one unit in the last place; its own clip leaves it as well.
+    found = found.detach().clamp(0, 1)  # rounding may pass 1 by a unit in the last place
     kept = torch.isfinite(found).flatten(1).all(1)
     if spec.minimum_norm:
         kept &= model(torch.where(kept.view(-1, 1, 1, 1), found, images)).argmax(1) != labels
@@ -116,7 +122,7 @@ def _perturb(
 def _chunk_seed(images: Tensor, labels: Tensor, budget: Budget, seed: int) -> int:
     digest = hashlib.sha256(f"{seed} {budget.attack} {budget.eps!r}".encode())
     for tensor in (images, labels):
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return int.from_bytes(digest.digest()[:4], "big")
 
 
@@ -125,7 +131,11 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed the global generators that Foolbox draws from, and put them back afterwards."""
     numpy_state = np.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        # torch.manual_seed would reseed every GPU, which is not all put back.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         np.random.seed(seed)
         try:
             yield
@@ -148,6 +158,13 @@ class _Counted(nn.Module):
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ModelError(f"expected the model to return (n, classes) logits, got {got}")
+        if logits.shape[1] < 2:
+            raise ModelError("expected logits of at least 2 classes, got 1: nothing to confuse")
+        if images.requires_grad and not logits.requires_grad:
+            raise ModelError(
+                "the model passes no gradient back to its images, which this attack needs: "
+                "remove detach, no_grad or argmax from its forward"
+            )
         if logits.requires_grad:
             logits.register_hook(self._count_backward)
         return logits

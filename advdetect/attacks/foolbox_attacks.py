@@ -41,9 +41,10 @@ def _l2_deepfool() -> Any:
 
 def _l2_carlini_wagner() -> Any:
     # The default constant of 1e-3 with few steps leaves perturbations ten times too large.
-    return foolbox().attacks.L2CarliniWagnerAttack(
-        binary_search_steps=6, steps=100, stepsize=0.05, initial_const=0.5
-    )
+    foolbox()
+    from advdetect.attacks.minimum_norm import HonestCarliniWagner
+
+    return HonestCarliniWagner(binary_search_steps=6, steps=100, stepsize=0.05, initial_const=0.5)
 
 
 def _linf_fmn() -> Any:
@@ -51,8 +52,11 @@ def _linf_fmn() -> Any:
 
 
 def _l2_fmn() -> Any:
-    # Foolbox's first step of 1 overshoots where the boundary is 0.25 away.
-    return foolbox().attacks.L2FMNAttack(steps=100, max_stepsize=0.02)
+    # The default first step of 1 overshoots where the boundary is 0.2 away.
+    foolbox()
+    from advdetect.attacks.minimum_norm import ProjectedFMN
+
+    return ProjectedFMN(steps=50, max_stepsize=0.1)
 
 
 def _l2_hop_skip_jump() -> Any:

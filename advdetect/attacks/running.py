@@ -24,8 +24,8 @@ class AttackResult:
         attack: Name in ``ATTACKS``.
         norm: ``linf`` or ``l2``.
         eps: Budget in pixels of [0, 1], ``None`` for the smallest perturbation.
-        adversarial: ``(n, c, h, w)`` pixels; an image that the model got wrong to begin with, or
-            that the attack could not move, stays as it was.
+        adversarial: ``(n, c, h, w)`` pixels; an image that the model got wrong to begin with
+            stays as it was, and so does one that a minimum-norm attack fails on.
         labels: ``(n,)`` true classes.
         index: ``(n,)`` which source image each row comes from.
         source: ``(n,)`` the source image's own fingerprint, equal for equal pictures.
@@ -121,6 +121,7 @@ def attack(
 
     Raises:
         InputError: images outside [0, 1], labels that do not fit, no such suite or norm.
+        ModelError: the model gives no class logits, or no gradients where an attack needs them.
     """
     check_images(images)
     check_labels(labels, len(images))
@@ -141,6 +142,8 @@ def choose_budgets(
         if norm not in ("linf", "l2"):
             raise InputError(f"no norm named {norm!r}, choose from: linf, l2")
         budgets = tuple(b for b in budgets if ATTACKS[b.attack].norm == norm)
+        if not budgets:
+            raise InputError(f"the suite {suite!r} has no {norm} attack")
     if eps is not None:
         if norm is None:
             raise InputError("an eps means nothing without its norm: give norm='linf' or 'l2'")
@@ -187,6 +190,6 @@ def fingerprints(images: Tensor) -> Tensor:
     """Return an ``(n,)`` int64 hash of each picture's values, equal for equal pictures."""
     digests = [
         int.from_bytes(hashlib.blake2b(row.numpy().tobytes(), digest_size=8).digest(), "big")
-        for row in images.detach().cpu().contiguous()
+        for row in images.detach().cpu().flatten(1).contiguous().view(torch.uint8)
     ]
     return torch.tensor([digest - 2**63 for digest in digests], dtype=torch.int64)

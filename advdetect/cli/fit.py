@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from advdetect.cli import options as o
-from advdetect.cli.terminal import one_line_errors, parse_size, print_json, share, tell, track
+from advdetect.cli.terminal import one_line_errors, parse_size, print_json, share, track
 
 
 def fit(
@@ -49,8 +49,6 @@ def fit(
             )
             for split in ("reference", "calibration")
         )
-        if attacked is None and detector != "clean-only":
-            tell("no --attacked run given: attacking a part of the reference images")
         _, summary = fit_guard(
             loaded,
             reference,

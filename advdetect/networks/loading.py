@@ -87,7 +87,10 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
     if kind == "network":
         if name not in NETWORKS:
             raise ModelError(f"no network named {name!r}, there are: {', '.join(NETWORKS)}")
-        return NETWORKS[name](**architecture["arguments"])
+        try:
+            return NETWORKS[name](**architecture["arguments"])
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"cannot build the network {name!r} as described: {error}") from None
     if kind == "torchvision":
         return vision.model(name)
     if kind == "timm":
@@ -108,11 +111,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for a damaged or unsafe file
-        reason = str(error).splitlines()[0][:120]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise FileError(f"{path} holds no plain state dict: {reason}") from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise FileError(f"{path} holds no state dict of tensors")
     return state
 
@@ -129,11 +134,13 @@ def set_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) -
 def _from_folder(name: str, folder: Path, weights: Path | None) -> LoadedModel:
     card = storage.read_json(folder / "card.json", schema=CARD_SCHEMA)
     try:
-        architecture = card["network"]
+        architecture = dict(card["network"])
         sha256 = card["sha256"]["weights.safetensors"]
         shape, classes = tuple(card["input"]["shape"]), tuple(card["classes"])
-    except (KeyError, TypeError) as error:
-        raise FileError(f"{folder / 'card.json'} lacks {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(
+            f"expected network, input, classes and sha256 in {folder / 'card.json'}: {error!r}"
+        ) from None
     if weights is not None:
         raise InputError(f"{name} has weights of its own: --weights is for other models")
     module = build(architecture)
@@ -157,8 +164,12 @@ def _from_factory(name: str) -> nn.Module:
     module_name, _, function = name.partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ModelError(f"cannot import {name}: {error}; expected {_FORMS}") from None
+    if not callable(factory) or isinstance(factory, nn.Module):
+        raise ModelError(
+            f"{name} is a {type(factory).__name__}, expected a function that returns a module"
+        )
     module = factory()
     if not isinstance(module, nn.Module):
         raise ModelError(f"{name} returned a {type(module).__name__}, expected a torch.nn.Module")

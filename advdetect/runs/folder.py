@@ -1,6 +1,7 @@
 """A folder of results that can be interrupted at any point and resumed."""
 
 import importlib.metadata
+import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,8 @@ class RunFolder:
         manifest = {
             "schema": SCHEMA,
             "command": command,
-            "configuration": dict(configuration),
+            # As it will be read back: tuples become lists.
+            "configuration": json.loads(json.dumps(dict(configuration), allow_nan=False)),
             "threads": torch.get_num_threads(),
             "versions": {"python": platform.python_version(), **versions()},
         }
@@ -61,7 +63,7 @@ class RunFolder:
                     "give another --out, or repeat that run's own command"
                 )
             return cls(path, found)
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and any(file.suffix != ".part" for file in path.iterdir()):
             raise FileError(f"{path} is not empty and holds no run: give another --out")
         if path.exists() and not path.is_dir():
             raise FileError(f"{path} is a file: --out expects a folder")
@@ -95,9 +97,12 @@ class RunFolder:
         """Read a shard.
 
         Raises:
-            FileError: it is missing or damaged; the command that wrote it makes it again.
+            FileError: it is missing or damaged.
         """
-        return storage.load_tensors(self._file(shard))
+        try:
+            return storage.load_tensors(self._file(shard))
+        except FileError as error:
+            raise FileError(f"{error}; delete it and repeat the run's own command") from None
 
     def note_time(self, shard: str, seconds: float) -> None:
         """Add to ``timings.json``, which alone may differ between equal runs."""

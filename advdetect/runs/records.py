@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from advdetect import storage
+from advdetect.errors import FileError
 
 
 def write_records(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -27,8 +28,13 @@ def read_records(path: Path) -> dict[str, list[Any]]:
     """Read a table that ``write_records`` wrote.
 
     Raises:
-        FileError: the file is missing.
+        FileError: the file is missing or no Parquet.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(BytesIO(storage.read_bytes(path))).to_pydict()
+    content = storage.read_bytes(path)
+    try:
+        return pq.read_table(BytesIO(content)).to_pydict()
+    except pa.ArrowException as error:
+        raise FileError(f"{path} is no readable Parquet file: {error}") from None

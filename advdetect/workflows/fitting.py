@@ -7,6 +7,7 @@ from typing import Any
 from advdetect import storage
 from advdetect.attacks import AttackRun, attack
 from advdetect.data import ImageSet
+from advdetect.detectors.conformal import check_enough
 from advdetect.errors import InputError, ModelError
 from advdetect.guard import Guard
 from advdetect.networks import LoadedModel
@@ -71,6 +72,8 @@ def fit_guard(
         InputError: the run was made on images that may not be fitted on.
         ModelError: the run attacked another model.
     """
+    # Before the attacks, which take long.
+    check_enough(len(calibration), false_alarm_rate)
     if attacked is not None:
         run = attacks_for_fitting(attacked, model, reference)
     elif detector == "clean-only":

@@ -1,0 +1,129 @@
+"""The command line as a user meets it: exit status, standard output, standard error."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from advdetect import data
+from advdetect.cli import app
+
+run = CliRunner().invoke
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for i, image in enumerate(data.load("fashion-mnist", split="evaluation", limit=4).images):
+        Image.fromarray((image[0].numpy() * 255).round().astype(np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys\n"
+        "from advdetect.cli import main\n"
+        "sys.argv = ['advdetect', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Find adversarial inputs" in done.stdout
+
+
+def test_detect_prints_a_line_an_input(pictures):
+    result = run(app, ["detect", "fashion-resnet", str(pictures), "--json"])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["name"][-5:] for line in lines] == ["0.png", "1.png", "2.png", "3.png"]
+    assert all(0 < line["p_value"] <= 1 for line in lines)
+
+
+def test_a_broken_picture_costs_its_own_line(pictures, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_text("no picture")
+    arguments = ["detect", "fashion-resnet", str(broken), str(pictures / "0.png"), "--json"]
+    result = run(app, arguments)
+    assert result.exit_code == 1
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert "no picture" in first["error"]
+    assert second["p_value"] > 0
+
+
+def test_paths_come_from_standard_input(pictures):
+    result = run(app, ["detect", "fashion-resnet", "-", "--json"], input=f"{pictures}/0.png\n")
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["detect", "fashion-resnet", "/no/such"], "error: /no/such: no such file or folder"),
+        (["detect", "nobody", "/tmp"], "error: no guard 'nobody' (no such folder)"),
+        (["attack", "nobody"], "error: no model named 'nobody', shipped are: fashion-resnet"),
+        (["attack", "fashion-resnet", "--data", "/no"], "error: no data set named '/no'"),
+        (["attack", "fashion-resnet", "--eps", "x"], "error: expected an eps such as 0.1 or 8/255"),
+        (["attack", "fashion-resnet", "--suite", "x"], "error: no suite named 'x', choose from"),
+        (["evaluate"], "error: name a guard to evaluate, or give --from RUN"),
+        (["evaluate", "--from", "/no"], "error: no run in /no"),
+        (["list", "things"], "error: no kind of names named 'things'"),
+        (
+            ["evaluate", "fashion-resnet", "--data", "digits"],
+            "error: expected images of shape (1, 28, 28)",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_1(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(app, arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_an_unknown_option_is_status_2():
+    assert run(app, ["attack", "fashion-resnet", "--no-such"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "kind", ["models", "datasets", "attacks", "suites", "detectors", "features", "measures"]
+)
+def test_lists_are_json_for_machines(kind):
+    result = run(app, ["list", kind, "--json"])
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)) > 0
+
+
+def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(tmp_path):
+    out = tmp_path / "run"
+    arguments = ["evaluate", "fashion-resnet", "--suite", "quick", "--limit", "12", "--json"]
+    first = run(app, [*arguments, "--out", str(out)])
+    assert first.exit_code == 0, first.output
+    kept = {name: (out / name).read_bytes() for name in ("records.parquet", "report.json")}
+    for name in (*kept, "report.html"):
+        (out / name).unlink()
+    next((out / "adversarial").glob("linf_pgd*")).unlink()
+    assert run(app, [*arguments, "--out", str(out)]).exit_code == 0
+    assert {name: (out / name).read_bytes() for name in kept} == kept
+    (out / "report.json").unlink()
+    assert run(app, ["evaluate", "--from", str(out)]).exit_code == 0
+    assert (out / "report.json").read_bytes() == kept["report.json"]
+    other = run(app, [*arguments[:3], "standard", *arguments[4:], "--out", str(out)])
+    assert other.exit_code == 1
+    assert "holds another run (its budgets is" in other.stderr
+
+
+def test_a_guard_is_not_fitted_on_evaluation_images(tmp_path):
+    out = str(tmp_path / "run")
+    arguments = ["attack", "fashion-resnet", "--suite", "quick", "--limit", "3", "--out", out]
+    assert run(app, arguments).exit_code == 0
+    guard = str(tmp_path / "guard")
+    result = run(app, ["fit", "fashion-resnet", "--attacked", out, "--out", guard])
+    assert result.exit_code == 1
+    assert "was made on evaluation images: a guard is fitted on reference images" in result.stderr
