@@ -48,15 +48,18 @@ def _l2_carlini_wagner() -> Any:
 
 
 def _linf_fmn() -> Any:
-    return foolbox().attacks.LInfFMNAttack(steps=40, max_stepsize=0.3)
+    foolbox()
+    from advdetect.attacks.minimum_norm import LinfFMN
+
+    return LinfFMN(steps=40, max_stepsize=0.3)
 
 
 def _l2_fmn() -> Any:
     # The default first step of 1 overshoots where the boundary is 0.2 away.
     foolbox()
-    from advdetect.attacks.minimum_norm import ProjectedFMN
+    from advdetect.attacks.minimum_norm import L2FMN
 
-    return ProjectedFMN(steps=50, max_stepsize=0.1)
+    return L2FMN(steps=50, max_stepsize=0.1)
 
 
 def _l2_hop_skip_jump() -> Any:

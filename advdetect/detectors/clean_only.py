@@ -15,8 +15,9 @@ class CleanOnlyDetector(Detector):
     The score is the log of the mean squared coordinate where clean rows are standard normal
     (see ``CleanReference``): about 0 for a usual row, 1 where deviations are 1.6 times as large.
     It finds what is unusual, whatever made it so: noise that harms nobody is flagged as well,
-    and an attacker who knows it can stay usual. Weights of rows are not used. At least some
-    dozens of clean rows a class, better 100, are needed.
+    and an attacker who knows it can stay usual. Columns are mapped over all classes together, so
+    that a value unusual for a narrow class alone weighs less than it might. Weights of rows are
+    not used. At least some dozens of clean rows a class, better 100, are needed.
 
     Attributes:
         reference_: What clean rows look like.

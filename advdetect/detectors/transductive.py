@@ -14,8 +14,8 @@ from advdetect.detectors.reference import CleanReference, distance
 from advdetect.errors import InputError
 from advdetect.similarity.spectral import Partition, fiedler_partition, laplacian
 
-DIRECTIONS = 10
-NEIGHBORS = 10
+DIRECTIONS = 6
+NEIGHBORS = 15
 FEWEST = 10  # rows of a predicted class that make a graph worth cutting
 
 
@@ -43,7 +43,7 @@ def transductive_cut(
     """Cut the rows of each predicted class by the sign of their graph's Fiedler vector.
 
     Rows are seen in the coordinates in which clean reference rows of their class are standard
-    normal, along the ten directions in which the batch varies most, and joined by self-tuned
+    normal, along the six directions in which the batch varies most, and joined by self-tuned
     Gaussian weights. No label of the batch is used. A row's side depends on the other rows: this
     is for looking into a batch that holds both kinds in like numbers, not for guarding a model.
 

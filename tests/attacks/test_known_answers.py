@@ -8,10 +8,10 @@ from advdetect.attacks import ATTACKS, Budget, attack_chunk
 # Largest distance found over smallest possible, for the settings of the table.
 REACHED = {
     "l2_deepfool": 1.025,  # overshoots by 2 %
-    "l2_carlini_wagner": 1.05,
+    "l2_carlini_wagner": 1.02,
     "l2_fmn": 1.01,
     "linf_fmn": 1.01,
-    "l2_hop_skip_jump": 1.5,  # sees decisions alone
+    "l2_hop_skip_jump": 1.2,  # sees decisions alone
 }
 
 
@@ -30,7 +30,6 @@ def test_minimum_norm_attacks_reach_the_plane_and_never_beat_it(known, name):
     ratio = chunk.distance / known.distance[ATTACKS[name].norm]
     assert chunk.success.all()
     assert ratio.min() >= 1 - 1e-5
-    print(name, ratio)
     assert ratio.max() <= REACHED[name]
 
 
@@ -40,10 +39,10 @@ def test_minimum_norm_attacks_with_an_eps_succeed_only_within_it(known, name):
     eps = float(nearest[2:4].mean())
     free, bound = run(known, name), run(known, name, eps)
     assert not bound.success[3:].any()
-    assert bound.success[:2].all() or name == "l2_hop_skip_jump"
+    assert bound.success[:2].all()
     assert (bound.distance <= eps).all()
     assert torch.equal(bound.adversarial[~bound.success], known.images[~bound.success])
-    assert free.success.all()
+    assert torch.equal(bound.success, free.distance <= eps)
 
 
 @pytest.mark.parametrize("name", ["linf_fgsm", "linf_bim", "linf_pgd", "l2_pgd"])
@@ -56,9 +55,10 @@ def test_attacks_of_fixed_eps_succeed_where_eps_reaches_the_plane(known, name, r
 
 
 @pytest.mark.parametrize(
-    ("name", "slack"), [("linf_fgsm", 0), ("linf_bim", 0), ("linf_pgd", 0), ("l2_pgd", 0.01)]
+    ("name", "slack"), [("linf_fgsm", 0), ("linf_bim", 0), ("linf_pgd", 0), ("l2_pgd", 0.1)]
 )
 def test_attacks_of_fixed_eps_reach_the_largest_loss(known, name, slack):
+    # In L2 twenty steps of a tenth of eps do not turn a random start all the way round.
     eps, normal = 0.04, known.model.normal.detach()
     steepest = {"linf": normal.sign(), "l2": normal / normal.norm()}[ATTACKS[name].norm]
     best = known.model.margin(known.images - eps * steepest.view(1, 4, 4))
@@ -102,6 +102,6 @@ def test_gaussian_noise_has_the_l2_norm_asked_also_at_the_ends_of_the_range(know
     torch.nn.init.zeros_(model[1].weight)
     torch.nn.init.zeros_(model[1].bias)
     chunk = attack_chunk(model, images, known.labels, Budget("l2_gaussian_noise", eps), seed=0)
-    torch.testing.assert_close(chunk.distance, torch.full((6,), eps), rtol=1e-4, atol=0)
+    torch.testing.assert_close(chunk.distance, torch.full((6,), eps), rtol=2e-3, atol=0)
     assert chunk.adversarial.min() >= 0
     assert chunk.adversarial.max() <= 1

@@ -66,7 +66,7 @@ def test_paths_come_from_standard_input(pictures):
         (["detect", "fashion-resnet", "/no/such"], "error: /no/such: no such file or folder"),
         (["detect", "nobody", "/tmp"], "error: no guard 'nobody' (no such folder)"),
         (["attack", "nobody"], "error: no model named 'nobody', shipped are: fashion-resnet"),
-        (["attack", "fashion-resnet", "--data", "/no"], "error: no data set named '/no'"),
+        (["attack", "fashion-resnet", "--data", "/no"], "error: no data set, folder or file named"),
         (["attack", "fashion-resnet", "--eps", "x"], "error: expected an eps such as 0.1 or 8/255"),
         (["attack", "fashion-resnet", "--suite", "x"], "error: no suite named 'x', choose from"),
         (["evaluate"], "error: name a guard to evaluate, or give --from RUN"),

@@ -1,0 +1,70 @@
+"""The tables of attacks and suites hold together."""
+
+import subprocess
+import sys
+
+import pytest
+
+from advdetect.attacks import ATTACKS, SUITES, Budget
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_suite_names_attacks_with_the_eps_they_need_once_each(suite):
+    budgets = SUITES[suite]
+    assert len(set(budgets)) == len(budgets)
+    for budget in budgets:
+        assert (budget.eps is None) == ATTACKS[budget.attack].minimum_norm
+
+
+def test_the_standard_suite_runs_every_attack():
+    assert {budget.attack for budget in SUITES["standard"]} == set(ATTACKS)
+
+
+def test_a_guard_is_fitted_on_no_noise_and_on_nothing_that_the_standard_suite_lacks():
+    assert set(SUITES["fitting"]) < set(SUITES["standard"])
+    assert not any(ATTACKS[budget.attack].control for budget in SUITES["fitting"])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_controls_have_the_budgets_of_the_attacks(norm):
+    def budgets(control):
+        return {
+            budget.eps
+            for budget in SUITES["standard"]
+            if ATTACKS[budget.attack].norm == norm
+            and ATTACKS[budget.attack].control == control
+            and budget.eps is not None
+        }
+
+    assert budgets(control=True) == budgets(control=False) != set()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_named_by_its_norm_and_keeps_it(name):
+    spec = ATTACKS[name]
+    assert name.startswith(f"{spec.norm}_")
+    assert str(spec.build().distance) == {"linf": "Linf distance", "l2": "L2.0 distance"}.get(
+        spec.norm
+    ) or str(spec.build().distance).lower().startswith(spec.norm)
+    assert 0 < spec.share <= 1
+
+
+def test_families_that_are_left_out_together():
+    families = {}
+    for name, spec in ATTACKS.items():
+        families.setdefault(spec.family, set()).add(name)
+    assert families["pgd"] == {"linf_bim", "linf_pgd", "l2_pgd"}
+    assert families["fmn"] == {"linf_fmn", "l2_fmn"}
+    assert {name for name in ATTACKS if ATTACKS[name].control} == families["noise"]
+
+
+def test_budgets_are_values():
+    assert Budget("linf_fgsm", 8 / 255) in SUITES["quick"]
+
+
+def test_tables_are_read_without_foolbox():
+    code = "import sys, advdetect.attacks; print('foolbox' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert (result.stdout, result.stderr) == ("False\n", "")
