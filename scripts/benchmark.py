@@ -23,9 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from advdetect import storage, vision
+from advdetect import data, storage, vision
 from advdetect.errors import AdvDetectError
 from advdetect.features import record
+from advdetect.guard import Guard
+from advdetect.workflows.guards import load_guard
 
 MIB = 1 << 20
 
@@ -114,8 +116,31 @@ def recorded(model: nn.Module, images: Tensor) -> Tensor:
         return model(images)
 
 
+def guard_overhead(quick: bool) -> Iterator[Row]:
+    """A guard's verdicts, forward pass included, against the pass alone; ratio is its inverse."""
+    guard = load_guard("fashion-resnet")
+    images = data.load("fashion-mnist", split="evaluation", limit=256).images
+    for size in (1, 256):
+        batch = images[:size]
+        ours = partial(judged, guard, batch)
+        rivals = {"plain": partial(predicted, guard.model, batch)}
+        case = f"fashion-resnet, batch {size}"
+        yield from compare(case, ours, rivals, repetitions=3 if quick else 30)
+
+
+def judged(guard: Guard, images: Tensor) -> Tensor:
+    """Classes, with verdicts beside them."""
+    return guard(images).label.float()
+
+
+def predicted(model: nn.Module, images: Tensor) -> Tensor:
+    """Classes and nothing else."""
+    return plain(model, images).argmax(1).float()
+
+
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "record": recorded_passes,
+    "overhead": guard_overhead,
 }
 
 
