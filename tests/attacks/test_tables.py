@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from advdetect.attacks import ATTACKS, SUITES, Budget
+from advdetect.attacks import ATTACKS, SUITES
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -43,9 +43,7 @@ def test_controls_have_the_budgets_of_the_attacks(norm):
 def test_an_attack_is_named_by_its_norm_and_keeps_it(name):
     spec = ATTACKS[name]
     assert name.startswith(f"{spec.norm}_")
-    assert str(spec.build().distance) == {"linf": "Linf distance", "l2": "L2.0 distance"}.get(
-        spec.norm
-    ) or str(spec.build().distance).lower().startswith(spec.norm)
+    assert str(spec.build().distance) == {"linf": "Linf distance", "l2": "L2 distance"}[spec.norm]
     assert 0 < spec.share <= 1
 
 
@@ -56,10 +54,6 @@ def test_families_that_are_left_out_together():
     assert families["pgd"] == {"linf_bim", "linf_pgd", "l2_pgd"}
     assert families["fmn"] == {"linf_fmn", "l2_fmn"}
     assert {name for name in ATTACKS if ATTACKS[name].control} == families["noise"]
-
-
-def test_budgets_are_values():
-    assert Budget("linf_fgsm", 8 / 255) in SUITES["quick"]
 
 
 def test_tables_are_read_without_foolbox():
