@@ -1,7 +1,8 @@
 #!/usr/bin/env python
-"""Train a shipped model from scratch: scripts/train_models.py NAME [--data-root DIR].
+"""Train models from scratch: scripts/train_models.py NAME [--data-root DIR].
 
-Writes models/NAME/weights.safetensors and card.json. Interrupted, the same command goes on
+Writes models/NAME/weights.safetensors and card.json, or, for a family such as tiny-10, those of
+each of its members. What is there already is left alone. Interrupted, the same command goes on
 after the last finished epoch and ends with the same weights (same machine and thread count).
 """
 
@@ -9,6 +10,7 @@ import argparse
 import shlex
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,7 +20,7 @@ from torch.nn import functional as F
 
 from advdetect import data, storage
 from advdetect.data import ImageSet
-from advdetect.errors import AdvDetectError
+from advdetect.errors import AdvDetectError, InputError
 from advdetect.metrics import wilson
 from advdetect.networks import build
 from advdetect.networks.loading import CARD_SCHEMA
@@ -45,22 +47,57 @@ class Recipe:
 
 FASHION_PIXELS = {"mean": [0.2860], "std": [0.3530]}
 
-RECIPES = {
-    "fashion-resnet": Recipe("fashion-mnist", "resnet", FASHION_PIXELS),
-    "fashion-vgg": Recipe("fashion-mnist", "vgg", FASHION_PIXELS),
+# Not a name in DATASETS: the folder with train/ and test/ is given with --data-root.
+CIFAR = "CIFAR-10 (JPEG)"
+CIFAR_PIXELS: dict[str, object] = {
+    "mean": [0.4914, 0.4822, 0.4465],
+    "std": [0.2470, 0.2435, 0.2616],
 }
 
 
-def train(name: str, data_root: Path | None) -> None:
-    """Train one model and write its folder."""
-    recipe, folder = RECIPES[name], MODELS / name
+def cifar(network: str, seed: int, *, epochs: int, **arguments: object) -> Recipe:
+    """A small network on CIFAR-10."""
+    return Recipe(CIFAR, network, CIFAR_PIXELS | arguments, epochs=epochs, seed=seed)
+
+
+# A name with a slash is a member of the family before it.
+RECIPES = (
+    {
+        "fashion-resnet": Recipe("fashion-mnist", "resnet", FASHION_PIXELS),
+        "fashion-vgg": Recipe("fashion-mnist", "vgg", FASHION_PIXELS),
+    }
+    | {f"tiny-10/seed-{seed}": cifar("tiny-10", seed, epochs=10) for seed in range(10)}
+    | {
+        f"width/{width}-seed-{seed}": cifar("tiny-10", seed, epochs=5, width=width)
+        for width in (4, 8, 16)
+        for seed in range(3)
+    }
+    | {
+        f"paths/{network}-seed-{seed}": cifar(network, seed, epochs=5, width=8)
+        for network in ("resnet", "vgg")
+        for seed in range(3)
+    }
+)
+FAMILIES = {name.partition("/")[0] for name in RECIPES}
+
+
+def members(name: str) -> list[str]:
+    """The models of a family; one model alone."""
+    return [member for member in RECIPES if name in (member, member.partition("/")[0])]
+
+
+def train(name: str, out: Path, data_root: Path | None) -> None:
+    """Train one model and write its folder, ``out / name``."""
+    recipe, folder = RECIPES[name], out / name
+    if (folder / "card.json").is_file():
+        return
     torch.manual_seed(recipe.seed)
     architecture = {"kind": "network", "name": recipe.network, "arguments": recipe.arguments}
     network = build(architecture).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         network.parameters(), momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
     )
-    images = data.load(recipe.data, split="train", data_root=data_root)
+    images = pictures(recipe.data, "train", data_root)
     checkpoint = folder / "checkpoint.safetensors"
     start = resume(checkpoint, network, optimizer)
     steps = len(images) // recipe.batch
@@ -91,7 +128,7 @@ def train(name: str, data_root: Path | None) -> None:
 
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     sha256 = storage.save_tensors(folder / "weights.safetensors", weights)
-    test = data.load(recipe.data, split="test", data_root=data_root)
+    test = pictures(recipe.data, "test", data_root)
     accuracy = wilson(count_right(network, test), len(test))
     storage.write_json(
         folder / "card.json",
@@ -101,10 +138,10 @@ def train(name: str, data_root: Path | None) -> None:
             "network": architecture,
             "input": {"shape": list(test.shape), "range": [0, 1]},
             "classes": list(test.classes),
-            "data": f"{recipe.data}, official training split",
+            "data": f"{recipe.data}, training split",
             "recipe": asdict(recipe),
             "seed": recipe.seed,
-            "command": "scripts/train_models.py " + name,
+            "command": "scripts/train_models.py " + name.partition("/")[0],
             "test_accuracy": asdict(accuracy),
             "versions": {"torch": torch.__version__, "threads": torch.get_num_threads()},
             "sha256": {"weights.safetensors": sha256},
@@ -112,6 +149,16 @@ def train(name: str, data_root: Path | None) -> None:
     )
     checkpoint.unlink()
     print(f"{name}: test accuracy {accuracy.value:.4f} [{accuracy.low:.4f}, {accuracy.high:.4f}]")
+
+
+@cache
+def pictures(name: str, split: str, data_root: Path | None) -> ImageSet:
+    """The training or the test pictures; decoded once for a whole family."""
+    if name in data.DATASETS:
+        return data.load(name, split=split, data_root=data_root)
+    if data_root is None:
+        raise InputError(f"{name}: give its image folder (train/, test/) with --data-root")
+    return data.load(data_root, split=split)
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -187,11 +234,18 @@ def resume(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("name", choices=RECIPES)
-    parser.add_argument("--data-root", type=Path, help="where the official training split lies")
+    parser.add_argument(
+        "name",
+        choices=sorted(FAMILIES | {*RECIPES}),
+        metavar="NAME",
+        help=", ".join(sorted(FAMILIES)),
+    )
+    parser.add_argument("--data-root", type=Path, help="where the training split lies")
+    parser.add_argument("--out", type=Path, default=MODELS, help="default: models/")
     arguments = parser.parse_args()
     try:
-        train(arguments.name, arguments.data_root)
+        for member in members(arguments.name):
+            train(member, arguments.out, arguments.data_root)
     except AdvDetectError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

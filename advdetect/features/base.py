@@ -9,6 +9,10 @@ from typing import Self, final
 import torch
 from torch import Tensor
 
+# An input is compared with the classes of its highest logits alone, so that the price does not
+# grow with the number of classes.
+CANDIDATES = 10
+
 
 @dataclass(frozen=True, eq=False)
 class Observation:
@@ -25,29 +29,61 @@ class Observation:
     layers: Mapping[str, Tensor]
     sharpness: float | None = None
 
-    @cached_property
+    @property
     def predicted(self) -> Tensor:
         """``(n,)`` class of the highest logit."""
-        return self._top[:, 0]
+        return self.candidates[:, 0]
 
-    @cached_property
+    @property
     def runner_up(self) -> Tensor:
         """``(n,)`` class of the second highest logit."""
-        return self._top[:, 1]
+        return self.candidates[:, 1]
 
     @cached_property
-    def _top(self) -> Tensor:
-        return self.logits.detach().topk(2, dim=1).indices
+    def candidates(self) -> Tensor:
+        """``(n, k)`` the ``CANDIDATES`` likeliest classes, all where there are fewer, in order."""
+        return self.logits.detach().topk(min(CANDIDATES, self.logits.shape[1]), dim=1).indices
+
+    @cached_property
+    def searched(self) -> tuple[Tensor | None, Tensor]:
+        """Classes that are a candidate of any input, and the candidates' places among them.
+
+        The classes are ``None`` where every class is a candidate: then nothing is to be chosen,
+        and a candidate's place is its class.
+        """
+        if self.candidates.shape[1] == self.logits.shape[1]:
+            return None, self.candidates
+        return self.candidates.unique(return_inverse=True)
+
+    @cached_property
+    def on(self) -> dict[str, Tensor]:
+        """Bits ``(n, units)`` of each layer as bools, whatever the sharpness."""
+        return {name: _positive(z.detach()) for name, z in self.layers.items()}
 
     @cached_property
     def bits(self) -> dict[str, Tensor]:
         """Bits ``(n, units)`` of each layer as floats, 1 where the pre-activation is > 0."""
         if self.sharpness is None:
-            return {name: (z > 0).to(z.dtype) for name, z in self.layers.items()}
+            # From bools torch converts eight times slower than from the same bytes as uint8.
+            return {
+                name: on.view(torch.uint8).to(self.layers[name].dtype)
+                for name, on in self.on.items()
+            }
         return {
             name: torch.sigmoid(self.sharpness * z / (z.detach().abs().mean() + 1e-12))
             for name, z in self.layers.items()
         }
+
+    @cached_property
+    def thinned(self) -> dict[str, Tensor]:
+        """Every second unit of each layer: half of the price, hardly a change."""
+        return {name: z[:, ::2].contiguous() for name, z in self.layers.items()}
+
+
+def _positive(z: Tensor) -> Tensor:
+    if z.device.type != "cpu" or z.dtype == torch.bfloat16:
+        return z > 0
+    return torch.from_numpy(z.numpy() > 0)  # eight times as fast as torch's comparison
 
 
 class Feature(ABC):
@@ -109,23 +145,20 @@ class Feature(ABC):
 CONTRAST = ("own", "other", "own minus other", "own minus runner-up")
 
 
-def class_contrast(similarity: Tensor, observation: Observation) -> Tensor:
-    """From similarity to every class to how the predicted class stands out.
+def class_contrast(similarity: Tensor) -> Tensor:
+    """From similarity to every candidate class to how the predicted class stands out.
 
     Args:
-        similarity: ``(n, classes)``.
-        observation: Of the same inputs.
+        similarity: ``(..., k)`` to each of an observation's ``candidates``.
 
     Returns:
-        ``(n, 4)``, the columns of ``CONTRAST``: similarity to the predicted class, to the best
-        other class, their difference, and the difference to the class of the second highest
+        ``(..., 4)``, the columns of ``CONTRAST``: similarity to the predicted class, to the best
+        other candidate, their difference, and the difference to the class of the second highest
         logit, which for an adversarial input is often the true one.
     """
-    own = similarity.gather(1, observation.predicted[:, None])
-    others = similarity.scatter(1, observation.predicted[:, None], -torch.inf)
-    other = others.amax(1, keepdim=True)
-    runner_up = similarity.gather(1, observation.runner_up[:, None])
-    return torch.cat([own, other, own - other, own - runner_up], dim=1)
+    own, runner_up, others = similarity[..., :1], similarity[..., 1:2], similarity[..., 1:]
+    other = others.amax(-1, keepdim=True)
+    return torch.cat([own, other, own - other, own - runner_up], dim=-1)
 
 
 def block_ends(layers: tuple[str, ...]) -> tuple[str, ...]:

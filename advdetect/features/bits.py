@@ -16,7 +16,8 @@ class BitFeatures(Feature):
     reference inputs of a class, and the log-likelihood of the bits as independent coin tosses,
     are linear in the bits; so is the share of bits that are on, or that contradict a class in
     which they are all but certain. The state holds ``classes x units`` rates a layer, 4 bytes
-    each: at the default cap 80 kB for 10 classes and 8 MB for 1,000.
+    each: at the default cap 80 kB for 10 classes and 8 MB for 1,000; the products need four
+    times as much beside it.
 
     Source:
         Jamil et al. 2023, arXiv:2305.01808 (bits, Hamming similarity); the rates are our own.
@@ -42,23 +43,22 @@ class BitFeatures(Feature):
             weights = [2 * rates - 1, torch.logit(likely), off, -on]
             offsets = [1 - rates, torch.log1p(-likely), torch.zeros_like(off), on]
             self._weights[layer] = (
-                torch.cat(weights).T / rates.shape[1],
-                torch.cat([offset.mean(1) for offset in offsets]),
+                torch.stack(weights, dim=1) / rates.shape[1],
+                torch.stack([offset.mean(1) for offset in offsets], dim=1),
             )
 
     def _rows(self, observation: Observation) -> Tensor:
-        own = observation.predicted[:, None]
-        blocks: list[Tensor] = []
+        classes, places = observation.searched
+        products: list[Tensor] = []
         for layer in self.layers:
-            bits = observation.bits[layer]
             weights, offsets = self._weights[layer]
-            products = torch.addmm(offsets, bits, weights).split(self.classes, dim=1)
-            similarity, likelihood, wrong_on, wrong_off = products
-            blocks += [
-                class_contrast(similarity, observation),
-                class_contrast(likelihood, observation),
-                bits.mean(1, keepdim=True),
-                wrong_on.gather(1, own),
-                wrong_off.gather(1, own),
-            ]
-        return torch.cat(blocks, dim=1)
+            if classes is not None:
+                weights, offsets = weights[classes], offsets[classes]
+            bits = observation.bits[layer]
+            products.append(torch.addmm(offsets.flatten(), bits, weights.flatten(0, 1).T))
+        # (n, layers, 4, k): what each product says of each candidate.
+        every = torch.stack(products, dim=1).unflatten(2, (-1, 4)).transpose(2, 3)
+        said = every.gather(3, places[:, None, None].expand(*every.shape[:3], -1))
+        share = torch.stack([observation.bits[layer].mean(1) for layer in self.layers], dim=1)
+        blocks = [class_contrast(said[:, :, :2]).flatten(2), share[..., None], said[:, :, 2:, 0]]
+        return torch.cat(blocks, dim=2).flatten(1)

@@ -17,7 +17,6 @@ from advdetect.features.base import (
 
 PER_CLASS = 10
 DEGREE = 5
-STRIDE = 2  # every second of the chosen units: half of the price, hardly a change
 
 
 class GraphFeatures(Feature):
@@ -39,7 +38,7 @@ class GraphFeatures(Feature):
     def _fit(self, reference: Observation) -> None:
         rows, self.state["classes"] = choose_landmarks(reference.predicted, self.classes, PER_CLASS)
         for layer in block_ends(self.layers):
-            self.state[f"outputs.{layer}"] = _directions(reference.layers[layer][rows])
+            self.state[f"outputs.{layer}"] = _directions(reference.thinned[layer][rows])
 
     def _columns(self) -> list[tuple[str, str]]:
         ends = block_ends(self.layers)
@@ -50,45 +49,68 @@ class GraphFeatures(Feature):
         return columns
 
     def _prepare(self) -> None:
-        self._counts = self.state["classes"].bincount(minlength=self.classes).tolist()
+        classes = self.state["classes"]
+        self._counts = classes.bincount(minlength=self.classes)
+        # Landmarks stand grouped by class: (classes, slots) their rows, any row where none is.
+        slots = torch.arange(int(self._counts.max()), device=classes.device)
+        self._used = slots < self._counts[:, None]
+        starts = (self._counts.cumsum(0) - self._counts)[:, None]
+        self._slots = torch.where(self._used, starts + slots, 0)
+        self._full = bool(self._used.all())
+        ends = block_ends(self.layers)
+        places = [[ends.index(end) for end in pair] for pair in _pairs(ends)]
+        self._pairs = torch.tensor(places, device=classes.device).reshape(-1, 2).unbind(1)
 
     def _rows(self, observation: Observation) -> Tensor:
-        edges = {
-            layer: _directions(observation.layers[layer]) @ self.state[f"outputs.{layer}"].T
-            for layer in block_ends(self.layers)
-        }
-        top = {layer: _strongest(e) for layer, e in edges.items()}
-        blocks = [class_contrast(self._by_class(e), observation) for e in edges.values()]
-        for a, b in _pairs(tuple(edges)):
-            for graph in (top, edges):
-                blocks.append(F.cosine_similarity(graph[a], graph[b], dim=1)[:, None])
-        return torch.cat(blocks, dim=1)
+        edges = self._edges(observation)
+        flat = edges.flatten(2)
+        strongest = flat.topk(min(DEGREE, flat.shape[2]), dim=2, sorted=False)
+        top = torch.zeros_like(flat).scatter(2, strongest.indices, strongest.values)
+        similarity = self._by_class(edges, strongest.values, observation.candidates)
+        agreement = torch.stack([self._agreement(graph) for graph in (top, flat)], dim=2)
+        return torch.cat([class_contrast(similarity).flatten(1), agreement.flatten(1)], dim=1)
 
-    def _by_class(self, edges: Tensor) -> Tensor:
-        """Mean of the strongest edges to each class, ``(n, classes)``; an empty one takes all."""
-        parts = edges.split(self._counts, dim=1)
-        if len(set(self._counts)) == 1:  # one call instead of one a class
-            return _mean_of_strongest(torch.stack(parts, dim=1))
-        overall = _mean_of_strongest(edges)
-        return torch.stack([_mean_of_strongest(p) if p.shape[1] else overall for p in parts], dim=1)
+    def _edges(self, observation: Observation) -> Tensor:
+        """Edges to the candidates' landmarks ``(n, layers, k, slots)``, 0 where there is none."""
+        classes, places = observation.searched
+        slots = self._slots if classes is None else self._slots[classes]
+        width = slots.shape[1]
+        # (n, k x slots): where each candidate's landmarks are among those searched.
+        chosen = (places[..., None] * width + torch.arange(width, device=places.device)).flatten(1)
+        parts: list[Tensor] = []
+        for layer in block_ends(self.layers):
+            landmarks = self.state[f"outputs.{layer}"]
+            if classes is not None or not self._full:
+                landmarks = landmarks[slots.flatten()]
+            parts.append((_directions(observation.thinned[layer]) @ landmarks.T).gather(1, chosen))
+        edges = torch.stack(parts, dim=1).unflatten(2, (-1, width))
+        if self._full:
+            return edges
+        return edges * self._used[observation.candidates][:, None]
 
+    def _by_class(self, edges: Tensor, strongest: Tensor, candidates: Tensor) -> Tensor:
+        """Mean of the strongest edges to each candidate, ``(n, layers, k)``.
 
-def _mean_of_strongest(edges: Tensor) -> Tensor:
-    """Mean of the ``DEGREE`` strongest edges along the last axis."""
-    return edges.topk(min(DEGREE, edges.shape[-1]), dim=-1, sorted=False).values.mean(-1)
+        No edge is negative, so that one that is not there adds nothing. A class without
+        landmarks takes the mean of the strongest of all.
+        """
+        count = self._counts[candidates][:, None]
+        degree = min(DEGREE, edges.shape[3])
+        total = edges.topk(degree, dim=3, sorted=False).values.sum(3)
+        overall = strongest.sum(2, keepdim=True) / count.sum(2, keepdim=True).clamp(1, DEGREE)
+        return torch.where(count > 0, total / count.clamp(1, DEGREE), overall)
+
+    def _agreement(self, graph: Tensor) -> Tensor:
+        """Node-wise LSim of pairs of layers, ``(n, pairs)``: cosine of an input's edges."""
+        directions = F.normalize(graph, dim=2)
+        return (directions @ directions.mT)[:, self._pairs[0], self._pairs[1]]
 
 
 def _directions(z: Tensor) -> Tensor:
     """Layer outputs at unit length, so that products are cosines."""
-    return F.normalize(z[:, ::STRIDE].relu(), dim=1)
+    return F.normalize(z.relu(), dim=1)
 
 
 def _pairs(layers: tuple[str, ...]) -> list[tuple[str, str]]:
     """Each layer with the next and, where that is another one, with the last."""
     return [*pairwise(layers), *((layer, layers[-1]) for layer in layers[:-2])]
-
-
-def _strongest(edges: Tensor) -> Tensor:
-    """Keep each input's ``DEGREE`` strongest edges, the rest 0."""
-    values, index = edges.topk(min(DEGREE, edges.shape[1]), dim=1, sorted=False)
-    return torch.zeros_like(edges).scatter(1, index, values)

@@ -5,14 +5,13 @@ from torch import Tensor
 
 from advdetect.features.base import Feature, Observation
 
-STRIDE = 2  # every second of the chosen units: half of the price, hardly a change
 NEAR = 0.1  # of the layer's mean magnitude: pre-activations that a small change can flip
 
 
 class MagnitudeFeatures(Feature):
     """Sizes of the pre-activations behind the bits, and the share of bits about to flip.
 
-    Nothing is learnt, and nothing kept.
+    Taken over every second of the chosen units. Nothing is learnt, and nothing kept.
     """
 
     def _fit(self, reference: Observation) -> None:
@@ -24,11 +23,13 @@ class MagnitudeFeatures(Feature):
 
     def _rows(self, observation: Observation) -> Tensor:
         blocks: list[Tensor] = []
-        for every in observation.layers.values():
-            z = every[:, ::STRIDE].contiguous()
+        for layer in self.layers:
+            z = observation.thinned[layer]
             size = z.abs()
             mean_size, mean = size.mean(1), z.mean(1)
-            near = (size < NEAR * mean_size[:, None]).sum(1) / z.shape[1]
+            # Written as floats: as bools the comparison costs four times as much.
+            near = torch.empty_like(z, requires_grad=False)
+            torch.lt(size.detach(), NEAR * mean_size.detach()[:, None], out=near)
             norm = torch.linalg.vector_norm(z, dim=1)
-            blocks += [(mean_size + mean) / 2, (mean_size - mean) / 2, norm, near]
+            blocks += [(mean_size + mean) / 2, (mean_size - mean) / 2, norm, near.mean(1)]
         return torch.stack(blocks, dim=1)

@@ -1,5 +1,7 @@
 """How near an input's bits are to the reference inputs of the classes in question."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -32,38 +34,53 @@ class NeighborFeatures(Feature):
         return [(layer, name) for layer in block_ends(self.layers) for name in names]
 
     def _prepare(self) -> None:
-        classes = self.state["classes"]
-        everyone = torch.arange(len(classes), device=classes.device)
-        members = [(classes == c).nonzero().squeeze(1) for c in range(self.classes)]
-        self._members = [own if len(own) else everyone for own in members]
-        self._codes: dict[tuple[str, int], BitCodes] = {}
+        # Landmarks stand grouped by class, so that those of one class are a slice.
+        ends = self.state["classes"].bincount(minlength=self.classes).cumsum(0).tolist()
+        self._members = [
+            slice(start, end) if end > start else slice(None) for start, end in pairwise([0, *ends])
+        ]
 
     def _rows(self, observation: Observation) -> Tensor:
+        # Each input asks about two classes; the questions are sorted by class, once for all layers.
         pair = torch.stack([observation.predicted, observation.runner_up], dim=1)
-        # Inputs grouped by class, once for all layers.
-        groups = [(c, *(pair == c).nonzero(as_tuple=True)) for c in pair.unique().tolist()]
-        blocks: list[Tensor] = []
-        for layer in block_ends(self.layers):
-            bits = observation.bits[layer]
-            codes = BitCodes.pack(bits > 0) if observation.sharpness is None else None
-            near = bits.new_zeros(pair.shape)
-            for c, rows, columns in groups:
-                members = self._landmarks(layer, c, bits.shape[1])
-                if codes is None:
-                    similarity = _soft_similarity(bits[rows], members)
-                else:
-                    similarity = hamming_similarity(codes[rows], members)
-                nearest = similarity.topk(min(NEIGHBORS, len(members)), dim=1, sorted=False).values
-                near[rows, columns] = nearest.mean(1).to(near.dtype)
-            blocks += [near, near[:, :1] - near[:, 1:]]
-        return torch.cat(blocks, dim=1)
+        asked, order = pair.flatten().sort()
+        classes, counts = asked.unique_consecutive(return_counts=True)
+        groups = list(zip(classes.tolist(), counts.tolist(), strict=True))
+        answers = [
+            self._nearest(observation, layer, order // 2, groups)
+            for layer in block_ends(self.layers)
+        ]
+        near = torch.stack(answers, dim=1)[order.argsort()].unflatten(0, (-1, 2)).mT
+        return torch.cat([near, near[..., :1] - near[..., 1:]], dim=2).flatten(1)
 
-    def _landmarks(self, layer: str, c: int, units: int) -> BitCodes:
-        """Codes of a class's landmarks, cut out of the layer's once."""
-        if (layer, c) not in self._codes:
-            every = BitCodes(self.state[f"codes.{layer}"], units)
-            self._codes[layer, c] = every[self._members[c]]
-        return self._codes[layer, c]
+    def _nearest(
+        self, observation: Observation, layer: str, inputs: Tensor, groups: list[tuple[int, int]]
+    ) -> Tensor:
+        """Mean similarity of ``inputs`` to their nearest landmarks in one layer.
+
+        Args:
+            observation: Of the whole batch.
+            layer: One of the layers searched.
+            inputs: ``(q,)`` which input each question is about.
+            groups: Class, and how many questions in a row are about it.
+
+        Returns:
+            ``(q,)``, differentiable where the observation's bits are.
+        """
+        on = observation.on[layer]
+        landmarks = BitCodes(self.state[f"codes.{layer}"], on.shape[1])
+        soft = observation.sharpness is not None
+        parts = (observation.bits[layer] if soft else BitCodes.pack(on).packed)[inputs]
+        answers: list[Tensor] = []
+        for (c, _), rows in zip(groups, parts.split([count for _, count in groups]), strict=True):
+            members = landmarks[self._members[c]]
+            if soft:
+                similarity = _soft_similarity(rows, members)
+            else:
+                similarity = hamming_similarity(BitCodes(rows, on.shape[1]), members)
+            nearest = similarity.topk(min(NEIGHBORS, len(members)), dim=1, sorted=False).values
+            answers.append(nearest.mean(1))
+        return torch.cat(answers).to(observation.logits.dtype)
 
 
 def _soft_similarity(bits: Tensor, landmarks: BitCodes) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -232,9 +233,13 @@ class Guard:
         contributions = getattr(self.detector, "contributions", None)
         if contributions is None:
             return {}
-        parts = torch.from_numpy(contributions(rows)).to(device)
-        layers = [column.layer or "logits" for column in self.extractor.columns]
-        return {
-            layer: parts[:, [i for i, other in enumerate(layers) if other == layer]].sum(1)
-            for layer in dict.fromkeys(layers)
-        }
+        layers, members = self._columns_by_layer
+        parts = torch.from_numpy(contributions(rows) @ members).to(device)
+        return dict(zip(layers, parts.unbind(1), strict=True))
+
+    @cached_property
+    def _columns_by_layer(self) -> tuple[list[str], NDArray[np.float64]]:
+        """Names of the layers, and ``(d, layers)`` 1 where a feature is a layer's own."""
+        owners = [column.layer or "logits" for column in self.extractor.columns]
+        layers = list(dict.fromkeys(owners))
+        return layers, np.equal.outer(owners, layers).astype(np.float64)

@@ -29,9 +29,15 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
 
-def conv_bn(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """A convolution that keeps the picture's size (divided by ``stride``), then BatchNorm."""
+def conv_bn(
+    inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, padding: int | None = None
+) -> nn.Sequential:
+    """A convolution, then BatchNorm.
+
+    Without ``padding`` it keeps the picture's size (divided by ``stride``).
+    """
+    padding = kernel // 2 if padding is None else padding
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),
         nn.BatchNorm2d(outputs),
     )

@@ -5,6 +5,11 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from advdetect.networks.resnet import ResNet
+from advdetect.networks.tiny10 import Tiny10
 from advdetect.networks.vgg import VGG
 
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"resnet": ResNet, "vgg": VGG}
+NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
+    "resnet": ResNet,
+    "tiny-10": Tiny10,
+    "vgg": VGG,
+}

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from advdetect.errors import InputError, ModelError
 from advdetect.features import FEATURES, FeatureExtractor
-from advdetect.features.base import Observation, block_ends, class_contrast
+from advdetect.features.base import CANDIDATES, Observation, block_ends, class_contrast
 from advdetect.similarity.bits import BitCodes, hamming_similarity
 
 CLASSES, LAYERS = 3, ("a", "b", "c")
@@ -29,10 +29,20 @@ def columns_of(family, reference, new):
 
 
 def test_contrast_by_hand():
-    similarity = torch.tensor([[0.9, 0.5, 0.7], [0.2, 0.6, 0.1]])
-    seen = Observation(torch.tensor([[3.0, 2.0, 1.0], [3.0, 1.0, 2.0]]), {})
+    # Columns are candidates: the predicted class, the runner-up, the third.
+    similarity = torch.tensor([[0.9, 0.5, 0.7], [0.2, 0.1, 0.6]])
     expected = torch.tensor([[0.9, 0.7, 0.2, 0.4], [0.2, 0.6, -0.4, 0.1]])
-    torch.testing.assert_close(class_contrast(similarity, seen), expected)
+    torch.testing.assert_close(class_contrast(similarity), expected)
+
+
+def test_candidates_are_the_likeliest_classes_in_order():
+    few = Observation(torch.tensor([[3.0, 1.0, 2.0]]), {})
+    assert few.candidates.tolist() == [[0, 2, 1]]
+    assert (few.predicted.item(), few.runner_up.item()) == (0, 2)
+    many = Observation(torch.arange(40.0).flip(0)[None], {})
+    assert many.candidates.tolist() == [list(range(CANDIDATES))]
+    classes, places = many.searched
+    assert classes is not None and classes[places].equal(many.candidates)
 
 
 def test_bits_hold_the_mean_hamming_similarity_to_the_own_class():
