@@ -1,5 +1,7 @@
 """A guard as a folder of safetensors and JSON."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +24,15 @@ if TYPE_CHECKING:
     from advdetect.guard.guard import Guard
 
 SCHEMA = 1
+DESCRIPTION = "guard.json"
+TENSORS = tuple(
+    f"{name}.safetensors"
+    for name in ("model", "features", "detector", "calibration", "fitting", "held_out")
+)
 
 
 def write_guard(guard: "Guard", folder: Path) -> None:
-    """Write a guard; ``guard.json`` comes last and holds the sha256 of every other file."""
+    """Write a guard; ``guard.json`` comes last and holds the sha256 of all, its own content too."""
     parameters, arrays = guard.detector.state()
     calibration = {"scores": torch.from_numpy(guard.calibration.scores)}
     if guard.calibration.predicted is not None:
@@ -43,21 +50,20 @@ def write_guard(guard: "Guard", folder: Path) -> None:
         "held_out.safetensors": _tensors(guard.held_out, torch.float32),
     }
     sha256 = {name: storage.save_tensors(folder / name, t) for name, t in files.items()}
-    storage.write_json(
-        folder / "guard.json",
-        {
-            "schema": SCHEMA,
-            "architecture": guard.architecture,
-            "model": storage.fingerprint(weights),
-            "input_shape": list(guard.input_shape),
-            "false_alarm_rate": guard.false_alarm_rate,
-            "detector": {"name": guard.detector_name, "parameters": parameters},
-            "features": guard.extractor.config(),
-            "budgets": list(guard.fitting.budgets),
-            "about": guard.about,
-            "sha256": sha256,
-        },
-    )
+    about = {
+        "schema": SCHEMA,
+        "architecture": guard.architecture,
+        "model": storage.fingerprint(weights),
+        "input_shape": list(guard.input_shape),
+        "false_alarm_rate": guard.false_alarm_rate,
+        "detector": {"name": guard.detector_name, "parameters": parameters},
+        "features": guard.extractor.config(),
+        "budgets": list(guard.fitting.budgets),
+        "about": guard.about,
+        "sha256": sha256,
+    }
+    sha256[DESCRIPTION] = _seal(about)
+    storage.write_json(folder / DESCRIPTION, about)
 
 
 def read_guard(folder: Path, model: nn.Module | None) -> dict[str, Any]:
@@ -67,13 +73,34 @@ def read_guard(folder: Path, model: nn.Module | None) -> dict[str, Any]:
         FileError: a file is missing, changed, or of a newer schema.
         ModelError: the model has other weights, or none was given and none can be built.
     """
-    if not (folder / "guard.json").is_file():
-        raise FileError(f"no guard in {folder}: expected a folder with guard.json")
-    about = storage.read_json(folder / "guard.json", schema=SCHEMA)
+    description = folder / DESCRIPTION
+    if not description.is_file():
+        raise FileError(f"no guard in {folder}: expected a folder with {DESCRIPTION}")
+    about = storage.read_json(description, schema=SCHEMA)
     try:
+        _check_seal(description, about)
         return _parts(folder, about, model)
     except (KeyError, TypeError) as error:
-        raise FileError(f"{folder / 'guard.json'} is incomplete: {error}") from None
+        raise FileError(f"{description} is incomplete: {error}") from None
+
+
+def _seal(about: Mapping[str, Any]) -> str:
+    """Sha256 of what ``guard.json`` says, the seal itself apart."""
+    others = {name: sha256 for name, sha256 in about["sha256"].items() if name != DESCRIPTION}
+    text = json.dumps({**about, "sha256": others}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_seal(description: Path, about: Mapping[str, Any]) -> None:
+    if not isinstance(about["sha256"], dict):
+        raise TypeError("expected the sha256 of each file")
+    # Guards written before there was a seal have none.
+    if about["sha256"].get(DESCRIPTION, _seal(about)) != _seal(about) or not (
+        about["sha256"].keys() <= {*TENSORS, DESCRIPTION}
+    ):
+        raise FileError(
+            f"{description} is damaged or was changed: its sha256 is not the recorded one"
+        )
 
 
 def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> dict[str, Any]:
