@@ -6,11 +6,13 @@ Workflows are imported inside the commands: torch costs seconds, and help is not
 import typer
 
 from advdetect.cli.attack import attack
+from advdetect.cli.compare import compare
 from advdetect.cli.demo import demo
 from advdetect.cli.detect import detect
 from advdetect.cli.evaluate import evaluate
 from advdetect.cli.fit import fit
 from advdetect.cli.listing import list_names
+from advdetect.cli.path import path
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +25,8 @@ app.command()(attack)
 app.command()(fit)
 app.command()(detect)
 app.command()(evaluate)
+app.command()(compare)
+app.command()(path)
 app.command("list")(list_names)
 
 

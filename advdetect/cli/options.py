@@ -13,6 +13,15 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL...",
+        help="Models, each as for advdetect attack: a shipped name, a folder, torchvision:NAME, "
+        "timm:NAME, or package.module:factory.",
+        show_default=False,
+    ),
+]
 GuardName = Annotated[
     str,
     typer.Argument(help="A guard's folder, or a shipped model's name.", show_default=False),
@@ -31,6 +40,11 @@ Size = Annotated[
 ]
 Channels = Annotated[
     int | None, typer.Option(help="Turn the data grey (1) or coloured (3) for the model.")
+]
+Split = Annotated[str, typer.Option(help="reference, calibration, evaluation, train or test.")]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(help="Only layers of this name or pattern; may be repeated.", show_default=False),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most so many images.")]
 Seed = Annotated[int, typer.Option(help="Seed of all that is random.")]

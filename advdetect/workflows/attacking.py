@@ -11,9 +11,9 @@ import torch
 from advdetect import storage
 from advdetect.attacks import AttackResult, AttackRun, Budget, attack_chunk, choose_budgets
 from advdetect.attacks.running import CHUNK, chunk_tensors, fingerprints, join, plan
-from advdetect.checks import check_labels
+from advdetect.checks import check_images, check_labels
 from advdetect.data import ImageSet
-from advdetect.errors import FileError
+from advdetect.errors import FileError, ModelError
 from advdetect.networks import LoadedModel
 from advdetect.runs import RunFolder, write_records
 from advdetect.workflows.progress import Track, untracked
@@ -79,12 +79,12 @@ def attack_data(
 
     Raises:
         FileError: the folder holds another run.
-        InputError: no such suite or norm, or labels that the model has no classes for.
+        InputError: no such suite or norm, images of another shape than the model takes, or
+            labels that it has no classes for.
+        ModelError: the model fails on such images.
     """
     budgets = choose_budgets(suite, norm, eps)
-    with torch.no_grad():
-        classes = model.module(images.images[:1]).shape[1]
-    check_labels(images.labels, len(images), classes)
+    check_fit(model, images)
     configuration = {
         "model": model.name,
         "weights": storage.fingerprint(model.module.state_dict()),
@@ -110,6 +110,30 @@ def attack_data(
         run.write(shard, chunk_tensors(chunk, labels, images.index[rows], source[rows]))
         run.note_time(shard, time.perf_counter() - started)
     return run, read_attacks(run)
+
+
+def check_fit(model: LoadedModel, images: ImageSet) -> None:
+    """Require a model that takes such images, and has a class for every label.
+
+    Raises:
+        InputError: images of another shape, or labels that the model has no classes for.
+        ModelError: the model fails on such images, or gives no class logits.
+    """
+    check_images(images.images, shape=model.shape)
+    try:
+        with torch.no_grad():
+            logits = model.module(images.images[:1])
+    # What layers raise at a wrong shape.
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise ModelError(
+            f"{model.name} fails on images of shape {images.shape} (channels, height, width) of "
+            f"{images.name}: {reason}"
+        ) from error
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(f"{model.name} gives no (n, classes) logits, but {found}")
+    check_labels(images.labels, len(images), logits.shape[1])
 
 
 def read_attacks(run: RunFolder) -> AttackRun:

@@ -6,13 +6,15 @@ from typing import Any
 
 from advdetect import storage
 from advdetect.attacks import AttackRun, attack
+from advdetect.checks import pick
 from advdetect.data import ImageSet
+from advdetect.detectors import DETECTORS
 from advdetect.detectors.conformal import check_enough
 from advdetect.errors import InputError, ModelError
 from advdetect.guard import Guard
 from advdetect.networks import LoadedModel
 from advdetect.runs import RunFolder
-from advdetect.workflows.attacking import read_attacks
+from advdetect.workflows.attacking import check_fit, read_attacks
 from advdetect.workflows.progress import Track, untracked
 
 ATTACKED = 600
@@ -69,11 +71,15 @@ def fit_guard(
         track: Shows progress.
 
     Raises:
-        InputError: the run was made on images that may not be fitted on.
+        InputError: the run was made on images that may not be fitted on, or a wrong name, or
+            images that do not fit the model.
         ModelError: the run attacked another model.
     """
     # Before the attacks, which take long.
     check_enough(len(calibration), false_alarm_rate)
+    check_fit(model, reference)
+    if detector is not None:
+        pick(DETECTORS, detector, "detector")
     if attacked is not None:
         run = attacks_for_fitting(attacked, model, reference)
     elif detector == "clean-only":
