@@ -10,7 +10,7 @@ from advdetect.workflows.evaluating_run import EvaluatedRun, evaluate_into
 from advdetect.workflows.fitting import fit_guard
 from advdetect.workflows.progress import Tell, Track, untracked
 
-MODEL = "fashion-resnet"
+MODEL, DATA = "fashion-resnet", "fashion-mnist"
 ATTACKED = 500
 EVALUATED = 300
 
@@ -40,8 +40,7 @@ def demonstrate(
     """
     model = load_model(MODEL)
     reference, calibration, evaluation = (
-        data.load("fashion-mnist", split=split)
-        for split in ("reference", "calibration", "evaluation")
+        data.load(DATA, split=split) for split in ("reference", "calibration", "evaluation")
     )
     tell(f"1/3 attacking {MODEL} on {ATTACKED} reference images")
     some = reference.subset(range(ATTACKED))

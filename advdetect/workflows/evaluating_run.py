@@ -129,7 +129,13 @@ def _write(run: RunFolder, guard: Guard, images: ImageSet, evaluation: Evaluatio
 
 
 def _guard_fingerprint(guard: Guard) -> str:
+    """Sha256 of all that a report depends on: verdicts, and the rows that rivals are fitted on."""
     _, arrays = guard.detector.state()
     learnt = {f"detector/{name}": torch.from_numpy(array) for name, array in arrays.items()}
     learnt["calibration"] = torch.from_numpy(guard.calibration.scores)
-    return storage.fingerprint(guard.extractor.tensors() | learnt)
+    if guard.calibration.predicted is not None:
+        learnt["calibration/predicted"] = torch.from_numpy(guard.calibration.predicted)
+    learnt["false_alarm_rate"] = torch.tensor(guard.false_alarm_rate, dtype=torch.float64)
+    learnt["fitting"], learnt["held_out"] = guard.fitting.rows, guard.held_out.rows
+    model = {f"model/{name}": tensor for name, tensor in guard.model.state_dict().items()}
+    return storage.fingerprint(guard.extractor.tensors() | learnt | model)

@@ -1,0 +1,32 @@
+"""A guard by its folder or by a shipped model's name."""
+
+import shutil
+
+import pytest
+
+from advdetect.errors import FileError
+from advdetect.workflows.guards import load_guard
+
+
+def test_a_folder_or_a_shipped_models_name(small_guard_folder, tmp_path, monkeypatch):
+    assert load_guard(str(small_guard_folder)).about["model"] == "small"
+    shutil.copytree(small_guard_folder, tmp_path / "mine" / "guard")
+    monkeypatch.setattr("advdetect.workflows.guards.models_folder", lambda: tmp_path)
+    assert load_guard("mine").about["model"] == "small"
+
+
+def test_a_folder_comes_before_a_shipped_model_of_that_name(
+    small_guard_folder, tmp_path, monkeypatch
+):
+    shutil.copytree(small_guard_folder, tmp_path / "fashion-resnet")
+    monkeypatch.chdir(tmp_path)
+    assert load_guard("fashion-resnet").about["model"] == "small"
+
+
+def test_says_what_is_missing(tmp_path):
+    with pytest.raises(FileError, match=r"no guard 'nobody' \(no such folder\): .*fashion-resnet"):
+        load_guard("nobody")
+    with pytest.raises(
+        FileError, match=r"\(it holds no guard.json\): expected a folder written by"
+    ):
+        load_guard(str(tmp_path))
