@@ -1,6 +1,7 @@
 """From a model's name to a module: shipped, a folder, torchvision, timm, or anyone's factory."""
 
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +163,10 @@ def _timm_model(name: str) -> nn.Module:
 
 def _from_factory(name: str) -> nn.Module:
     module_name, _, function = name.partition(":")
+    # As with python -m, modules of the current folder count; last, so that they hide no others.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
     try:
         factory = getattr(importlib.import_module(module_name), function)
     except (ImportError, AttributeError, ValueError, TypeError) as error:

@@ -49,7 +49,5 @@ MEASURES: Mapping[str, Measure] = {
         procrustes_similarity,
     )
 }
-# Of these a rotation of the features changes the value: they look at single units.
-UNITWISE = frozenset({"correlation_rsa", "hamming_rsa", "pwcca"})
 # Of these the order of the arguments changes the value.
 ORDERED = frozenset({"linear_regression_r2", "pwcca"})

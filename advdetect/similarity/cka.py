@@ -95,14 +95,17 @@ def rbf_cka(x: Tensor, y: Tensor, bandwidth: float = 1.0) -> Tensor:
     """
     if not bandwidth > 0:
         raise InputError(f"bandwidth must be positive, got {bandwidth}")
-    kernels = []
-    for z in paired(x, y):
-        squared = distances(standardised(z), exponent=2)
-        median = _median(squared)
-        # A median of 0, most inputs being the same, leaves the distances as they are.
-        scale = 2 * bandwidth**2 * torch.where(median > 0, median, 1)
-        kernels.append(double_centred((-squared / scale).exp()))
+    kernels = [double_centred(gaussian_kernel(z, bandwidth)) for z in paired(x, y)]
     return _alignment(*kernels)
+
+
+def gaussian_kernel(x: Tensor, bandwidth: float = 1.0) -> Tensor:
+    """``(n, n)`` Gaussian kernel, its width the given fraction of the median distance."""
+    squared = distances(standardised(x), exponent=2)
+    median = _median(squared)
+    # A median of 0, most inputs being the same, leaves the distances as they are.
+    scale = 2 * bandwidth**2 * torch.where(median > 0, median, 1)
+    return (-squared / scale).exp()
 
 
 @final

@@ -67,7 +67,7 @@ def node_similarity(graph_x: Tensor, graph_y: Tensor) -> Tensor:
     for graph in (graph_x, graph_y):
         _check_graph(graph)
     graph_x, graph_y = paired(graph_x, graph_y)
-    return (_unit_rows(graph_x) * _unit_rows(graph_y)).sum(1)
+    return (unit_rows(graph_x) * unit_rows(graph_y)).sum(1)
 
 
 def graph_similarity(x: Tensor, y: Tensor, k: int | None = 5) -> Tensor:
@@ -116,13 +116,20 @@ def degree_correlation(x: Tensor, y: Tensor, k: int | None = 5) -> Tensor:
     Source:
         Chen et al. 2021, arXiv:2111.11165, Eq. 11 (appendix D).
     """
-    degrees = torch.stack([graph.sum(1) for graph in _two_graphs(x, y, k)])
-    centred = degrees - degrees.mean(1, keepdim=True)
-    # Degrees that are equal but for rounding have no correlation to speak of.
-    rounding = len(x) * torch.finfo(degrees.dtype).eps * degrees.abs().amax(1, keepdim=True)
-    varies = (centred.abs() > rounding).any(1, keepdim=True)
-    unit = _unit_rows(centred * varies)
+    degrees = torch.stack([centred_degrees(graph) for graph in _two_graphs(x, y, k)])
+    unit = unit_rows(degrees)
     return (unit[0] @ unit[1]).abs()
+
+
+def centred_degrees(graph: Tensor) -> Tensor:
+    """Each node's sum of weights less the mean of all, ``(n,)``; 0 where they differ by rounding.
+
+    Degrees that are equal but for rounding have no correlation to speak of.
+    """
+    degrees = graph.sum(1)
+    centred = degrees - degrees.mean()
+    rounding = len(graph) * torch.finfo(degrees.dtype).eps * degrees.abs().amax()
+    return centred * (centred.abs() > rounding).any()
 
 
 def motif_ratios(graph: Tensor, labels: Tensor) -> Tensor:
@@ -172,7 +179,7 @@ def _flattened(*tensors: Tensor) -> list[Tensor]:
     return paired(*(x.flatten(1) if x.ndim > 2 else x for x in tensors))
 
 
-def _unit_rows(x: Tensor) -> Tensor:
+def unit_rows(x: Tensor) -> Tensor:
     """Rows of length 1; rows of zeros stay, and pass a gradient that is finite."""
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     return x / torch.where(length > 0, length, torch.ones_like(length))
@@ -180,7 +187,7 @@ def _unit_rows(x: Tensor) -> Tensor:
 
 def _squared_chords(x: Tensor) -> Tensor:
     """Squared distances between rows of length 1: 2 minus twice the cosines, and 2 for zeros."""
-    unit = _unit_rows(x)
+    unit = unit_rows(x)
     centred = unit - unit.mean(0)
     gram = centred @ centred.T
     square = gram.diagonal()

@@ -91,7 +91,7 @@ def spearman_rsa(rdm_x: Tensor, rdm_y: Tensor) -> Tensor:
     Source:
         Kriegeskorte et al. 2008, Frontiers in Systems Neuroscience 2:4.
     """
-    return _pearson(*(_ranks(values) for values in _upper(rdm_x, rdm_y)))
+    return _pearson(*(ranks(values) for values in _upper(rdm_x, rdm_y)))
 
 
 def correlation_rsa(x: Tensor, y: Tensor) -> Tensor:
@@ -149,9 +149,12 @@ def _upper(rdm_x: Tensor, rdm_y: Tensor) -> list[Tensor]:
     for rdm in (rdm_x, rdm_y):
         if rdm.ndim != 2 or rdm.shape[0] != rdm.shape[1]:
             raise InputError(f"expected (n, n) dissimilarities, got {tuple(rdm.shape)}")
-    rdms = paired(rdm_x, rdm_y, at_least=3)
-    above = torch.ones_like(rdms[0], dtype=torch.bool).triu(1)
-    return [rdm[above] for rdm in rdms]
+    return [above_diagonal(rdm) for rdm in paired(rdm_x, rdm_y, at_least=3)]
+
+
+def above_diagonal(rdm: Tensor) -> Tensor:
+    """Each pair's dissimilarity once: ``(n (n - 1) / 2,)``."""
+    return rdm[torch.ones_like(rdm, dtype=torch.bool).triu(1)]
 
 
 def _pearson(x: Tensor, y: Tensor) -> Tensor:
@@ -159,7 +162,7 @@ def _pearson(x: Tensor, y: Tensor) -> Tensor:
     return cosine((x * y).sum(), x.square().sum(), y.square().sum())
 
 
-def _ranks(values: Tensor) -> Tensor:
+def ranks(values: Tensor) -> Tensor:
     """Ranks from 1; ties get the mean of theirs."""
     _, place, count = values.detach().unique(return_inverse=True, return_counts=True)
     last = count.cumsum(0).to(values)

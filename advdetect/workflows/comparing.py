@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from advdetect.checks import pick
 from advdetect.data import ImageSet
 from advdetect.errors import InputError
-from advdetect.similarity import MEASURES, ORDERED, UNITWISE
-from advdetect.similarity.batches import MeanOverBatches, OverBatches, in_fewer_columns
-from advdetect.similarity.cka import MinibatchCKA, unbiased_linear_cka
+from advdetect.similarity import MEASURES, ORDERED, Measure
+from advdetect.similarity.cca import pwcca
+from advdetect.similarity.patterns import PATTERNS, Pattern, PatternSums, patterns_of
+from advdetect.similarity.rotation import in_fewer_columns
 from advdetect.workflows.progress import Track, untracked
 from advdetect.workflows.representing import EVERYTHING, View, layer_outputs
 
@@ -104,88 +105,108 @@ class Comparison:
 def compare_networks(
     networks: Mapping[str, nn.Module],
     images: ImageSet,
-    measures: Sequence[str] = (unbiased_linear_cka.__name__,),
+    measures: Sequence[str] = ("unbiased_linear_cka",),
     *,
     view: View = EVERYTHING,
     track: Track = untracked,
 ) -> tuple[Comparison, ...]:
     """Compare every two of the networks on the same inputs, batch by batch.
 
-    Memory holds one batch: what its layers put out, as many columns as rows where the measures
-    allow it. Measures that depend on the order of their arguments are averaged over both.
+    Memory holds one batch at a time. Measures made of cosines (``PATTERNS``) read each layer once;
+    the others take every pair of layers by itself, and are averaged over both orders where they
+    depend on it.
 
     Args:
         networks: At least two, by name, in evaluation mode.
         images: The inputs.
         measures: Names in ``MEASURES``.
-        view: Which layers, and how many inputs at a time; ``unbiased_linear_cka`` averages its
-            terms over batches, other measures their values.
+        view: Which layers, and how many inputs at a time. Unbiased measures average their terms
+            over batches, others their values.
         track: Shows progress.
 
     Returns:
         A comparison for each pair and measure, pairs in order.
 
     Raises:
-        InputError: fewer than two networks, an unknown measure, an entry of ``view.layers`` that
-            fits no layer, or a measure that cannot be taken (too few rows).
+        InputError: fewer than two networks or 4 images, an unknown measure, an entry of
+            ``view.layers`` that fits no layer, or a measure that cannot be taken.
         ModelError: a network without ReLU-family calls, or one that cannot be seen into.
+    """
+    tables = {name: (pick(MEASURES, name, "measure"), PATTERNS.get(name)) for name in measures}
+    return compare_by(networks, images, tables, view=view, track=track)
+
+
+def compare_by(
+    networks: Mapping[str, nn.Module],
+    images: ImageSet,
+    measures: Mapping[str, tuple[Measure, Pattern | None]],
+    *,
+    view: View = EVERYTHING,
+    track: Track = untracked,
+) -> tuple[Comparison, ...]:
+    """``compare_networks`` by measures of any names, such as GBS over the full graph.
+
+    Args:
+        networks: See there, as for the rest.
+        images: The inputs.
+        measures: By name a measure and, where it is made of cosines, the pattern it reads.
+        view: Which layers, and how many inputs at a time.
+        track: Shows progress.
     """
     if len(networks) < 2:
         raise InputError(f"expected at least two networks to compare, got {len(networks)}")
-    for measure in measures:
-        pick(MEASURES, measure, "measure")
     batch = min(view.batch, len(images))
+    if batch < 4:
+        raise InputError(f"expected at least 4 images at a time, got {batch}")
     kept = len(images) // batch * batch
-    totals: dict[tuple[str, str, str], dict[tuple[str, str], OverBatches]] = {}
+    pairs = list(combinations(networks, 2))
+    sums = {
+        (*pair, name): _Mean(measure, name not in ORDERED)
+        if pattern is None
+        else PatternSums(pattern)
+        for name, (measure, pattern) in measures.items()
+        for pair in pairs
+    }
+    layers: dict[str, tuple[str, ...]] = {}
     for part in track(images.images[:kept].split(batch), "comparing"):
-        plain, rotated = _outputs(networks, part, measures, view)
-        for measure in measures:
-            outputs = plain if measure in UNITWISE else rotated
-            for (a, left), (b, right) in combinations(outputs.items(), 2):
-                cells = totals.setdefault((a, b, measure), {})
-                for row, x in left.items():
-                    for column, y in right.items():
-                        if (row, column) not in cells:
-                            cells[row, column] = _over_batches(measure)
-                        cells[row, column].update(x, y)
-    return tuple(_comparison(key, cells, images=kept, batch=batch) for key, cells in totals.items())
+        outputs = {name: layer_outputs(net, part, view)[0] for name, net in networks.items()}
+        layers = {name: tuple(seen) for name, seen in outputs.items()}
+        for name, (_, pattern) in measures.items():
+            read = {own: _read(name, pattern, seen) for own, seen in outputs.items()}
+            for a, b in pairs:
+                sums[a, b, name].update(read[a], read[b])
+    return tuple(
+        Comparison(a, b, name, layers[a], layers[b], total.compute().numpy(), kept, batch)
+        for (a, b, name), total in sums.items()
+    )
 
 
-Outputs = dict[str, dict[str, Tensor]]
+def _read(measure: str, pattern: Pattern | None, outputs: Mapping[str, Tensor]) -> Any:
+    """What a measure takes of a network's layers: vectors, or features to be paired."""
+    if pattern is not None:
+        return patterns_of(pattern, list(outputs.values()))
+    if measure == pwcca.__name__:  # looks at single units, which a rotation mixes
+        return list(outputs.values())
+    return [in_fewer_columns(x) for x in outputs.values()]
 
 
-def _outputs(
-    networks: Mapping[str, nn.Module],
-    images: Tensor,
-    measures: Sequence[str],
-    view: View,
-) -> tuple[Outputs, Outputs]:
-    """Layer outputs by network: as they are, and rotated into fewer columns, as needed."""
-    plain: Outputs = {}
-    rotated: Outputs = {}
-    for name, network in networks.items():
-        outputs, _ = layer_outputs(network, images, view)
-        if UNITWISE & set(measures):
-            plain[name] = outputs
-        if set(measures) - UNITWISE:
-            rotated[name] = {layer: in_fewer_columns(x) for layer, x in outputs.items()}
-    return plain, rotated
+class _Mean:
+    """Mean over batches of a measure of every pair of layers."""
 
+    def __init__(self, measure: Measure, symmetric: bool) -> None:
+        self._measure = measure
+        self._symmetric = symmetric
+        self._total = torch.zeros(1, dtype=torch.float64)
+        self._batches = 0
 
-def _over_batches(measure: str) -> OverBatches:
-    if measure == unbiased_linear_cka.__name__:
-        return MinibatchCKA()
-    return MeanOverBatches(MEASURES[measure], symmetric=measure not in ORDERED)
+    def update(self, left: Sequence[Tensor], right: Sequence[Tensor]) -> None:
+        values = [[self._value(x, y) for y in right] for x in left]
+        self._total = self._total + torch.tensor(values, dtype=torch.float64)
+        self._batches += 1
 
+    def compute(self) -> Tensor:
+        return self._total / self._batches
 
-def _comparison(
-    key: tuple[str, str, str],
-    cells: Mapping[tuple[str, str], OverBatches],
-    *,
-    images: int,
-    batch: int,
-) -> Comparison:
-    rows, columns = (tuple(dict.fromkeys(cell[axis] for cell in cells)) for axis in (0, 1))
-    values = torch.stack([cell.compute() for cell in cells.values()])
-    similarity = values.reshape(len(rows), len(columns)).numpy()
-    return Comparison(*key, rows, columns, similarity, images, batch)
+    def _value(self, x: Tensor, y: Tensor) -> float:
+        value = self._measure(x, y).item()
+        return value if self._symmetric else (value + self._measure(y, x).item()) / 2

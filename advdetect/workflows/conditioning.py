@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from advdetect.data import ImageSet
 from advdetect.errors import InputError
-from advdetect.similarity.batches import in_fewer_columns
 from advdetect.similarity.distance_correlation import (
     partial_distance_correlation,
     unbiased_squared_distance_correlation,
 )
+from advdetect.similarity.rotation import in_fewer_columns
 from advdetect.workflows.progress import Track, untracked
 from advdetect.workflows.representing import EVERYTHING, View, layer_outputs
 

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from advdetect.checks import pick
 from advdetect.data import ImageSet
 from advdetect.errors import InputError
-from advdetect.similarity.batches import in_fewer_columns
 from advdetect.similarity.paths import (
     AngularCKA,
     AngularShape,
@@ -22,6 +21,7 @@ from advdetect.similarity.paths import (
     planar_embedding,
     trace,
 )
+from advdetect.similarity.rotation import in_fewer_columns
 from advdetect.workflows.progress import Track, untracked
 from advdetect.workflows.representing import View, layer_outputs
 
