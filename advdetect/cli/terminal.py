@@ -19,6 +19,15 @@ def one_line_errors() -> Iterator[None]:
     except AdvDetectError as error:
         typer.secho(f"error: {' '.join(str(error).split())}", fg="red", err=True)
         raise typer.Exit(1) from None
+    except BrokenPipeError:
+        raise  # whoever read the output has seen enough, which typer knows to end on
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        # A full disk, or a folder that may not be written to.
+        where = "" if error.filename is None else f"{error.filename}: "
+        typer.secho(f"error: {where}{error.strerror}", fg="red", err=True)
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         typer.secho("interrupted; the same command goes on where this one stopped", err=True)
         raise typer.Exit(130) from None

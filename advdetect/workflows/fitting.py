@@ -10,7 +10,7 @@ from advdetect.checks import pick
 from advdetect.data import ImageSet
 from advdetect.detectors import DETECTORS
 from advdetect.detectors.conformal import check_enough
-from advdetect.errors import InputError, ModelError
+from advdetect.errors import FileError, InputError, ModelError
 from advdetect.guard import Guard
 from advdetect.networks import LoadedModel
 from advdetect.runs import RunFolder
@@ -74,8 +74,11 @@ def fit_guard(
         InputError: the run was made on images that may not be fitted on, or a wrong name, or
             images that do not fit the model.
         ModelError: the run attacked another model.
+        FileError: the folder is a file.
     """
     # Before the attacks, which take long.
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is a file: --out expects a folder")
     check_enough(len(calibration), false_alarm_rate)
     check_fit(model, reference)
     if detector is not None:

@@ -64,7 +64,7 @@ def test_paths_come_from_standard_input(pictures):
     ("arguments", "message"),
     [
         (["detect", "fashion-resnet", "/no/such"], "error: /no/such: no such file or folder"),
-        (["detect", "nobody", "/tmp"], "error: no guard 'nobody' (no such folder)"),
+        (["detect", "nobody", "."], "error: no guard 'nobody' (no such folder)"),
         (["attack", "nobody"], "error: no model named 'nobody', shipped are: fashion-resnet"),
         (["attack", "fashion-resnet", "--data", "/no"], "error: no data set, folder or file named"),
         (["attack", "fashion-resnet", "--eps", "x"], "error: expected an eps such as 0.1 or 8/255"),
@@ -98,32 +98,3 @@ def test_lists_are_json_for_machines(kind):
     result = run(app, ["list", kind, "--json"])
     assert result.exit_code == 0, result.output
     assert len(json.loads(result.stdout)) > 0
-
-
-def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(tmp_path):
-    out = tmp_path / "run"
-    arguments = ["evaluate", "fashion-resnet", "--suite", "quick", "--limit", "12", "--json"]
-    first = run(app, [*arguments, "--out", str(out)])
-    assert first.exit_code == 0, first.output
-    kept = {name: (out / name).read_bytes() for name in ("records.parquet", "report.json")}
-    for name in (*kept, "report.html"):
-        (out / name).unlink()
-    next((out / "adversarial").glob("linf_pgd*")).unlink()
-    assert run(app, [*arguments, "--out", str(out)]).exit_code == 0
-    assert {name: (out / name).read_bytes() for name in kept} == kept
-    (out / "report.json").unlink()
-    assert run(app, ["evaluate", "--from", str(out)]).exit_code == 0
-    assert (out / "report.json").read_bytes() == kept["report.json"]
-    other = run(app, [*arguments[:3], "standard", *arguments[4:], "--out", str(out)])
-    assert other.exit_code == 1
-    assert "holds another run (its budgets is" in other.stderr
-
-
-def test_a_guard_is_not_fitted_on_evaluation_images(tmp_path):
-    out = str(tmp_path / "run")
-    arguments = ["attack", "fashion-resnet", "--suite", "quick", "--limit", "3", "--out", out]
-    assert run(app, arguments).exit_code == 0
-    guard = str(tmp_path / "guard")
-    result = run(app, ["fit", "fashion-resnet", "--attacked", out, "--out", guard])
-    assert result.exit_code == 1
-    assert "was made on evaluation images: a guard is fitted on reference images" in result.stderr
