@@ -1,191 +1,83 @@
 #!/usr/bin/env python
-"""Time advdetect beside its rivals: scripts/benchmark.py NAME [--json FILE] [--quick].
+"""Time advdetect beside its rivals: scripts/benchmark.py NAME... [--json FILE].
 
 Ours and each rival do the same work in one process, in turn (ours, rival, ours, rival, ...);
 seconds are medians. A ratio above 1 means that ours is faster. The peak is how far resident
-memory rises above where it stood, while ours runs once.
+memory rises above where it stood, while ours runs once, unless the case says otherwise.
 """
 
 import argparse
-import ctypes
-import gc
-import resource
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import torch
+from benchmarks import BENCHMARKS
+from benchmarks.comparing import Row, Scope
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
 
-from advdetect import data, storage, vision
+from advdetect import storage
+from advdetect.checks import pick
 from advdetect.errors import AdvDetectError
-from advdetect.features import record
-from advdetect.guard import Guard
-from advdetect.workflows.guards import load_guard
 
-MIB = 1 << 20
-
-
-@dataclass(frozen=True)
-class Row:
-    """One case against one rival; the names are those of the JSON file."""
-
-    case: str
-    ours_s: float
-    rival: str
-    rival_s: float
-    ratio: float
-    max_abs_difference: float
-    peak_mib: float
-
-
-def compare(
-    case: str,
-    ours: Callable[[], Tensor],
-    rivals: Mapping[str, Callable[[], Tensor]],
-    *,
-    repetitions: int,
-) -> Iterator[Row]:
-    """Time ours in turn with each rival; both return what they computed, to be compared."""
-    ours()
-    peak = peak_mib(ours)
-    for name, rival in rivals.items():
-        difference = (ours() - rival()).abs().max().item()
-        seconds: dict[str, list[float]] = {"ours": [], "rival": []}
-        for _ in range(repetitions):
-            seconds["ours"].append(timed(ours))
-            seconds["rival"].append(timed(rival))
-        ours_s, rival_s = (statistics.median(seconds[who]) for who in ("ours", "rival"))
-        yield Row(case, ours_s, name, rival_s, rival_s / ours_s, difference, peak)
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def peak_mib(work: Callable[[], object]) -> float:
-    """How far resident memory rises during one call, in MiB."""
-    gc.collect()
-    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)  # else memory freed earlier is taken again without a rise
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from now
-        before = resident_kib("VmRSS")
-        work()
-        return (resident_kib("VmHWM") - before) / 1024
-    except OSError:  # no such files: only a rise above the process's own peak can be seen
-        unit = 1 if sys.platform == "darwin" else 1024
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        work()
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / MIB
-
-
-def resident_kib(field: str) -> int:
-    """Read a field of Linux's account of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
-
-
-def recorded_passes(quick: bool) -> Iterator[Row]:
-    """A forward pass under ``record``, its block included, against a plain one."""
-    images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    for name in ("resnet18", "vgg11_bn", "mobilenet_v2", "convnext_tiny", "vit_b_16"):
-        model = vision.model(name)
-        ours, rivals = partial(recorded, model, images), {"plain": partial(plain, model, images)}
-        yield from compare(f"{name}, 224 px", ours, rivals, repetitions=3 if quick else 40)
-
-
-def plain(model: nn.Module, images: Tensor) -> Tensor:
-    """A pass and nothing else."""
-    with torch.no_grad():
-        return model(images)
-
-
-def recorded(model: nn.Module, images: Tensor) -> Tensor:
-    """A pass whose pre-activations are kept."""
-    with torch.no_grad(), record(model):
-        return model(images)
-
-
-def guard_overhead(quick: bool) -> Iterator[Row]:
-    """A guard's verdicts, forward pass included, against the pass alone; ratio is its inverse."""
-    guard = load_guard("fashion-resnet")
-    images = data.load("fashion-mnist", split="evaluation", limit=256).images
-    # Untrained weights, and a detector fitted without attacks: neither changes the time.
-    torch.manual_seed(0)
-    large = data.load("fashion-mnist", split="reference", limit=100, resize=(224, 224), channels=3)
-    wide = Guard.fit(vision.model("resnet18"), large.images, false_alarm_rate=0.05)
-    cases = [("fashion-resnet", guard, images[:n]) for n in (1, 256)]
-    cases += [("resnet18, 224 px", wide, large.images[:n]) for n in (1, 32)]
-    for name, used, batch in cases:
-        ours = partial(judged, used, batch)
-        rivals = {"plain": partial(predicted, used.model, batch)}
-        case = f"{name}, batch {len(batch)}"
-        yield from compare(case, ours, rivals, repetitions=3 if quick else 15)
-
-
-def judged(guard: Guard, images: Tensor) -> Tensor:
-    """Classes, with verdicts beside them."""
-    return guard(images).label.float()
-
-
-def predicted(model: nn.Module, images: Tensor) -> Tensor:
-    """Classes and nothing else."""
-    return plain(model, images).argmax(1).float()
-
-
-BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = {
-    "record": recorded_passes,
-    "overhead": guard_overhead,
-}
+FIGURE = Path(__file__).parents[1] / "docs" / "scaling.png"
 
 
 def main() -> None:
-    """Run one benchmark and print its rows as they come."""
+    """Run benchmarks, print each as it ends, and write them all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("name", choices=BENCHMARKS)
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go")
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions: a smoke test")
-    parser.add_argument("--threads", type=int, default=1, help="of torch's (default: 1)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round: for tests")
+    parser.add_argument("--full", action="store_true", help="also the cases that take minutes")
+    parser.add_argument("--threads", type=int, default=1, help="for everyone (default: 1)")
+    parser.add_argument("--figure", type=Path, default=FIGURE, help="of scaling, a PNG")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    rows = []
-    progress = Console(stderr=True)
-    with progress.status("timing") as status:
-        for row in BENCHMARKS[arguments.name](arguments.quick):
-            rows.append(row)
-            status.update(f"timed {row.case}")
+    benchmarks = {name: pick(BENCHMARKS, name, "benchmark") for name in arguments.names}
+    scope = Scope(arguments.quick, arguments.full, arguments.figure, arguments.threads)
     console = Console()
-    console.width = max(console.width, 100)  # a pipe has 80, which folds the rows
-    console.print(as_table(rows))
+    console.width = 100
+    written = []
+    for name, benchmark in benchmarks.items():
+        rows = []
+        with Console(stderr=True).status(f"timing: {name}") as status:
+            for row in benchmark.rows(scope):
+                rows.append(row)
+                status.update(f"timed: {row.case}")
+        console.print(as_table(name, rows))
+        if benchmark.note is not None:
+            console.print(benchmark.note(rows), highlight=False)
+        written.append({"benchmark": name, "rows": [asdict(row) for row in rows]})
     if arguments.json is not None:
-        content = {"benchmark": arguments.name, "rows": [asdict(row) for row in rows]}
-        storage.write_json(arguments.json, content)
+        storage.write_json(arguments.json, written[0] if len(written) == 1 else written)
 
 
-def as_table(rows: list[Row]) -> Table:
+def as_table(name: str, rows: Sequence[Row]) -> Table:
     """Rows for people."""
-    table = Table("case", "ours", "rival", "its time", "rival / ours", "difference", "peak")
+    table = Table("case", "rival", title=f"{name}: rival / ours", title_justify="left")
+    for heading in ("ours, s", "rival, s", "ratio", "differ by", "peak, MiB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    last = None
     for row in rows:
+        if last not in (None, row.case):
+            table.add_section()
         table.add_row(
-            row.case,
-            f"{row.ours_s * 1000:.2f} ms",
+            row.case if row.case != last else "",
             row.rival,
-            f"{row.rival_s * 1000:.2f} ms",
-            f"{row.ratio:.3f}",
-            f"{row.max_abs_difference:.1e}",
-            f"{row.peak_mib:.0f} MiB",
+            cell(row.ours_s, ".4g"),
+            cell(row.rival_s, ".4g"),
+            cell(row.ratio, ".3g"),
+            cell(row.max_abs_difference, ".1e"),
+            cell(row.peak_mib, ".0f"),
         )
+        last = row.case
     return table
+
+
+def cell(number: float | None, form: str) -> str:
+    """A number, or a dash for none."""
+    return "-" if number is None else format(number, form)
 
 
 if __name__ == "__main__":
