@@ -37,8 +37,8 @@ class Column:
         title: Above its two panels.
         works: From n and p to our work and its rivals.
         features: What p is.
-        rows: The values of n, at the last but two of p.
-        widths: The values of p, at the middle of n.
+        rows: The values of n, at the middle one of p.
+        widths: The values of p, at the middle one of n.
     """
 
     title: str

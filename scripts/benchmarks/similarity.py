@@ -82,6 +82,7 @@ def alignment(scope: Scope, n: int, p: int) -> Iterator[Row]:
         [
             Rival("pytorch-cka", partial(pytorch_cka, x, y), "cka"),
             Rival("torch-cka, models that pass x, y on", partial(torch_cka, x, y), "torch_cka"),
+            *doubled(unbiased_linear_cka, x, y),
             *products,
         ],
     )
