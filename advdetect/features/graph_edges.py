@@ -59,7 +59,9 @@ class GraphFeatures(Feature):
         self._full = bool(self._used.all())
         ends = block_ends(self.layers)
         places = [[ends.index(end) for end in pair] for pair in _pairs(ends)]
-        self._pairs = torch.tensor(places, device=classes.device).reshape(-1, 2).unbind(1)
+        self._pairs = (
+            torch.tensor(places, dtype=torch.int64, device=classes.device).reshape(-1, 2).unbind(1)
+        )
 
     def _rows(self, observation: Observation) -> Tensor:
         edges = self._edges(observation)

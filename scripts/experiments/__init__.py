@@ -1,0 +1,1 @@
+"""What ``scripts/reproduce.py`` can repeat, a file each."""
