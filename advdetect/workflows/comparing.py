@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -171,6 +171,7 @@ def compare_by(
     for part in track(images.images[:kept].split(batch), "comparing"):
         outputs = {name: layer_outputs(net, part, view)[0] for name, net in networks.items()}
         layers = {name: tuple(seen) for name, seen in outputs.items()}
+        view.check(chain.from_iterable(layers.values()))
         for name, (_, pattern) in measures.items():
             read = {own: _read(name, pattern, seen) for own, seen in outputs.items()}
             for a, b in pairs:

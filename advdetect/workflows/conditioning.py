@@ -118,6 +118,7 @@ def knowledge_beyond(
         reference, z = list(others.items())[-1]
         z = in_fewer_columns(z)
         outputs, _ = layer_outputs(network[1], part, view)
+        view.check(outputs)
         target = labels.to(z)
         for name, wide in outputs.items():
             x = in_fewer_columns(wide)

@@ -104,12 +104,14 @@ def trace_networks(
     start = in_fewer_columns(images.images.flatten(1).double())
     found: dict[str, Path] = {}
     points: list[Tensor] = [measured.point(start), measured.point(target)]
+    view = View(layers)
     for name, network in track(list(networks.items()), "tracing"):
-        outputs, logits = layer_outputs(network, images.images, View(layers))
+        outputs, logits = layer_outputs(network, images.images, view)
         own = {layer: in_fewer_columns(x.double().cpu()) for layer, x in outputs.items()}
         own[LOGITS] = logits.double().cpu()
         found[name] = trace({PIXELS: start} | own, target, space=measured)
         points += [measured.point(x) for x in own.values()]
+    view.check(layer for path in found.values() for layer in path.layers)
     distances = distances_between(points, measured)
     plane = planar_embedding(distances).numpy()
     drawn = np.linalg.norm(plane[:, None] - plane[None], axis=-1)

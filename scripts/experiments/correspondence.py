@@ -29,8 +29,8 @@ from advdetect.workflows.representing import View
 from experiments.cifar import cifar_images, trained
 from experiments.printing import console, keep, show, track
 
-IMAGES = 2000
-SIZES = (100, 250, 500, 1000, 2000)
+IMAGES = 1000
+SIZES = (100, 250, 500, 1000)
 FEW = ("linear_cka", "unbiased_linear_cka", "GBS, k = 5", "GBS, full graph")
 
 Table = dict[str, tuple[Measure, Pattern | None]]

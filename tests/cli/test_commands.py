@@ -12,7 +12,7 @@ import pytest
 from advdetect.guard import Guard
 
 DIGITS = ("--data", "digits")
-COMMANDS = ("demo", "attack", "fit", "detect", "evaluate", "list")
+COMMANDS = ("demo", "attack", "fit", "detect", "evaluate", "compare", "path", "list")
 CONSOLE_SCRIPT = Path(sys.executable).with_name("advdetect")
 
 

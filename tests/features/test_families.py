@@ -42,7 +42,8 @@ def test_candidates_are_the_likeliest_classes_in_order():
     many = Observation(torch.arange(40.0).flip(0)[None], {})
     assert many.candidates.tolist() == [list(range(CANDIDATES))]
     classes, places = many.searched
-    assert classes is not None and classes[places].equal(many.candidates)
+    assert classes is not None
+    assert classes[places].equal(many.candidates)
 
 
 def test_bits_hold_the_mean_hamming_similarity_to_the_own_class():
