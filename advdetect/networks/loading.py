@@ -47,8 +47,10 @@ def models_folder() -> Path:
 
 
 def shipped_models() -> list[str]:
-    """Names of the models that come with advdetect."""
-    return sorted(card.parent.name for card in models_folder().glob("*/card.json"))
+    """Names of the models that come with advdetect; members of a family are ``family/member``."""
+    root = models_folder()
+    cards = [card for depth in ("*", "*/*") for card in root.glob(f"{depth}/card.json")]
+    return sorted(card.parent.relative_to(root).as_posix() for card in cards)
 
 
 def load_model(name: str, *, weights: Path | None = None) -> LoadedModel:
