@@ -99,10 +99,9 @@ def compared(
 ) -> dict[str, list[Comparison]]:
     """Comparisons of every pair of networks, by measure; all images are one batch."""
     view = View(pooled=pooled, batch=len(images))
-    found: dict[str, list[Comparison]] = {}
-    for name in track(list(table), f"{len(images)} images{', pooled' if pooled else ''}"):
-        comparisons = compare_by(networks, images, {str(name): table[str(name)]}, view=view)
-        found[str(name)] = list(comparisons)
+    found: dict[str, list[Comparison]] = {name: [] for name in table}
+    for comparison in compare_by(networks, images, table, view=view, track=track):
+        found[comparison.measure].append(comparison)
     return found
 
 

@@ -31,7 +31,7 @@ def width(out: Path, data_root: Path | None) -> None:
     layers = [str(i + 1) for i in range(len(next(iter(series.values()))))]
     show(
         f"Unbiased linear CKA between seeds by layer and width (Tiny-10, 5 epochs on CIFAR-10 "
-        f"(JPEG), {IMAGES} test images): mean of 3 pairs, lowest to highest",
+        f"(JPEG), {IMAGES} test images): mean of 3 pairs",
         ("layer", *series),
         [
             (layer, *(f"{s[i].value:.3f}" for s in series.values()))
