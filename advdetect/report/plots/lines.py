@@ -52,9 +52,9 @@ def line_plot(
         axes.set_ylabel(y_title)
         axes.set_xlabel(x_title)
         if len(series) > 1:
-            axes.legend(
-                loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(series)), borderaxespad=0
-            )
+            # Columns as wide as the longest name, as many as fit above the axes.
+            across = max(1, min(len(series), 44 // (max(map(len, series)) + 6)))
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=across, borderaxespad=0)
 
     return render(
         name,
