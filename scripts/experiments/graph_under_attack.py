@@ -11,10 +11,10 @@ import torch
 
 from advdetect import data
 from advdetect.attacks import Budget, attack_chunk
-from advdetect.attacks.base import eps_text
 from advdetect.metrics import Estimate, mean
 from advdetect.networks import load_model
 from advdetect.report.plots.lines import line_plot
+from advdetect.report.words import attack_words
 from advdetect.similarity.graphs import cosine_graph, node_similarity
 from advdetect.storage import load_tensors, save_tensors
 from advdetect.workflows.representing import layer_outputs
@@ -43,8 +43,7 @@ def graph_under_attack(out: Path, _data_root: Path | None) -> None:
         seen, after = layer_outputs(module, adversarial)
         turned = right & (after.argmax(1) != images.labels)
         rows = right if "noise" in budget.attack else turned
-        label = f"{budget.attack} {eps_text(budget.eps)}" if budget.eps else budget.attack
-        series[f"{label} ({int(rows.sum())})"] = [
+        series[f"{attack_words(budget.attack, budget.eps)}, n = {int(rows.sum())}"] = [
             mean(node_similarity(cosine_graph(x[rows]), cosine_graph(seen[layer][rows])).numpy())
             for layer, x in clean.items()
         ]
@@ -63,7 +62,7 @@ def graph_under_attack(out: Path, _data_root: Path | None) -> None:
             layers,
             y_title="GBS, clean against attacked",
             title="Attacks take away an input's neighbours, most in the last layers",
-            caption="Mean share of neighbours kept; in brackets, how many images; bands: 95 %.",
+            caption="Mean share of neighbours kept; n: how many images; bands: 95 %.",
         ),
         out,
     )

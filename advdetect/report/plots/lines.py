@@ -33,6 +33,9 @@ def line_plot(
         caption: What was counted, and how many.
     """
     places = np.arange(len(ticks))
+    # Names stand above the axes, in columns as wide as the longest, as many as fit.
+    across = max(1, min(len(series), 44 // (max(map(len, series)) + 6)))
+    height = 3.1 + 0.18 * -(-len(series) // across)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -52,13 +55,11 @@ def line_plot(
         axes.set_ylabel(y_title)
         axes.set_xlabel(x_title)
         if len(series) > 1:
-            # Columns as wide as the longest name, as many as fit above the axes.
-            across = max(1, min(len(series), 44 // (max(map(len, series)) + 6)))
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=across, borderaxespad=0)
 
     return render(
         name,
-        (WIDTH, 3.3),
+        (WIDTH, height),
         draw,
         title=title,
         caption=caption,
