@@ -37,12 +37,18 @@ def cosine_graph(x: Tensor, k: int | None = 5) -> Tensor:
         raise InputError(f"k must be between 1 and n - 1 = {n - 1}, got {k}: use fewer, or None")
     itself = torch.eye(n, dtype=torch.bool, device=x.device)
     apart = _squared_chords(x)
-    weights = (1 - apart / 2).masked_fill(itself, 0)
-    if k is not None:
-        # By distance: under a large mean all cosines round to 1, their distances do not.
-        nearest = apart.detach().masked_fill(itself, torch.inf).topk(k, largest=False).indices
-        weights = weights * torch.zeros_like(itself).scatter_(1, nearest, True)
-    return (weights + weights.T) / 2
+    if k is None:
+        weights = (1 - apart / 2).masked_fill(itself, 0)
+        return (weights + weights.T) / 2
+    # By distance: under a large mean all cosines round to 1, their distances do not.
+    apart = apart.masked_fill(itself, torch.inf)
+    nearest = apart.detach().topk(k, largest=False, sorted=False).indices
+    half = (1 - apart.gather(1, nearest) / 2).flatten() / 2
+    ends = (torch.arange(n, device=x.device).repeat_interleave(k), nearest.flatten())
+    # Each half once from either end: adding a transposed matrix would take longer than the rest.
+    return (
+        torch.zeros_like(apart).index_put(ends, half).index_put(ends[::-1], half, accumulate=True)
+    )
 
 
 def node_similarity(graph_x: Tensor, graph_y: Tensor) -> Tensor:
@@ -67,7 +73,8 @@ def node_similarity(graph_x: Tensor, graph_y: Tensor) -> Tensor:
     for graph in (graph_x, graph_y):
         _check_graph(graph)
     graph_x, graph_y = paired(graph_x, graph_y)
-    return (unit_rows(graph_x) * unit_rows(graph_y)).sum(1)
+    # Lengths divide n sums, where unit rows would be two more matrices of n x n.
+    return (graph_x * graph_y).sum(1) / (_lengths(graph_x) * _lengths(graph_y)).squeeze(1)
 
 
 def graph_similarity(x: Tensor, y: Tensor, k: int | None = 5) -> Tensor:
@@ -181,18 +188,23 @@ def _flattened(*tensors: Tensor) -> list[Tensor]:
 
 def unit_rows(x: Tensor) -> Tensor:
     """Rows of length 1; rows of zeros stay, and pass a gradient that is finite."""
+    return x / _lengths(x)
+
+
+def _lengths(x: Tensor) -> Tensor:
+    """Length of each row, ``(n, 1)``; 1 for a row of zeros."""
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    return x / torch.where(length > 0, length, torch.ones_like(length))
+    return torch.where(length > 0, length, torch.ones_like(length))
 
 
 def _squared_chords(x: Tensor) -> Tensor:
     """Squared distances between rows of length 1: 2 minus twice the cosines, and 2 for zeros."""
     unit = unit_rows(x)
     centred = unit - unit.mean(0)
-    gram = centred @ centred.T
-    square = gram.diagonal()
+    square = centred.square().sum(1)
+    apart = torch.addmm(square[:, None] + square, centred, centred.T, alpha=-2)
     zero = (x == 0).all(1)
-    return (square[:, None] + square - 2 * gram).masked_fill(zero[:, None] | zero, 2)
+    return apart.masked_fill(zero[:, None] | zero, 2) if zero.any() else apart
 
 
 def _check_graph(graph: Tensor) -> None:
