@@ -62,7 +62,7 @@ def write_guard(guard: "Guard", folder: Path) -> None:
         "about": guard.about,
         "sha256": sha256,
     }
-    sha256[DESCRIPTION] = _seal(about)
+    sha256[DESCRIPTION] = seal(about)
     storage.write_json(folder / DESCRIPTION, about)
 
 
@@ -84,7 +84,7 @@ def read_guard(folder: Path, model: nn.Module | None) -> dict[str, Any]:
         raise FileError(f"{description} is incomplete: {error}") from None
 
 
-def _seal(about: Mapping[str, Any]) -> str:
+def seal(about: Mapping[str, Any]) -> str:
     """Sha256 of what ``guard.json`` says, the seal itself apart."""
     others = {name: sha256 for name, sha256 in about["sha256"].items() if name != DESCRIPTION}
     text = json.dumps({**about, "sha256": others}, sort_keys=True)
@@ -94,10 +94,8 @@ def _seal(about: Mapping[str, Any]) -> str:
 def _check_seal(description: Path, about: Mapping[str, Any]) -> None:
     if not isinstance(about["sha256"], dict):
         raise TypeError("expected the sha256 of each file")
-    # Guards written before there was a seal have none.
-    if about["sha256"].get(DESCRIPTION, _seal(about)) != _seal(about) or not (
-        about["sha256"].keys() <= {*TENSORS, DESCRIPTION}
-    ):
+    sealed = about["sha256"][DESCRIPTION] == seal(about)
+    if not sealed or about["sha256"].keys() - {*TENSORS, DESCRIPTION}:
         raise FileError(
             f"{description} is damaged or was changed: its sha256 is not the recorded one"
         )

@@ -23,9 +23,12 @@ def width(out: Path, data_root: Path | None) -> None:
     images = cifar_images(data_root, limit=IMAGES)
     widths = sorted({int(name.split("/")[1].split("-")[0]) for name in networks})
     series: dict[str, list[Estimate]] = {}
+    found: list[str] = []
     for channels in widths:
         same = {n: m for n, m in networks.items() if n.startswith(f"width/{channels}-")}
         comparisons = compare_networks(same, images, view=View(batch=IMAGES))
+        counts = np.array([c.found for c in comparisons]).sum(0)
+        found.append(f"{counts[0]} of {counts[1]}")
         alike = np.stack([np.diag(c.similarity) for c in comparisons])
         series[f"width {channels}"] = [mean(values) for values in alike.T]
     layers = [str(i + 1) for i in range(len(next(iter(series.values()))))]
@@ -33,10 +36,8 @@ def width(out: Path, data_root: Path | None) -> None:
         f"Unbiased linear CKA between seeds by layer and width (Tiny-10, 5 epochs on CIFAR-10 "
         f"(JPEG), {IMAGES} test images): mean of 3 pairs",
         ("layer", *series),
-        [
-            (layer, *(f"{s[i].value:.3f}" for s in series.values()))
-            for i, layer in enumerate(layers)
-        ],
+        [(layer, *(f"{s[i].value:.3f}" for s in series.values())) for i, layer in enumerate(layers)]
+        + [("layers found", *found)],
         out / "width.md",
     )
     keep(

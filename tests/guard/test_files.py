@@ -17,6 +17,7 @@ import advdetect
 from advdetect import storage
 from advdetect.errors import AdvDetectError, FileError, ModelError
 from advdetect.guard import Guard
+from advdetect.guard.files import seal
 from advdetect.networks import load_model
 
 TENSORS = ["calibration", "detector", "features", "fitting", "held_out", "model"]
@@ -31,7 +32,7 @@ def folder(small_guard_folder, tmp_path):
 def rewrite(folder, **changes):
     """Change ``guard.json`` as somebody might who knows how it is sealed."""
     about = storage.read_json(folder / "guard.json") | changes
-    about["sha256"].pop("guard.json", None)
+    about["sha256"]["guard.json"] = seal(about)
     storage.write_json(folder / "guard.json", about)
 
 
@@ -39,6 +40,13 @@ def refused(folder, kind, message, **options):
     with pytest.raises(kind, match=message) as error:
         Guard.load(folder, **options)
     assert "\n" not in str(error.value)
+
+
+def test_a_description_without_its_seal_is_refused(folder):
+    about = storage.read_json(folder / "guard.json")
+    del about["sha256"]["guard.json"]
+    storage.write_json(folder / "guard.json", about)
+    refused(folder, FileError, "incomplete")
 
 
 @pytest.mark.parametrize("per_class", [False, True])
@@ -161,7 +169,7 @@ def test_says_what_is_wrong_with_the_description(folder, content, message):
 def test_a_description_that_lacks_something_is_refused(folder, key):
     about = storage.read_json(folder / "guard.json")
     del about[key]
-    about["sha256"].pop("guard.json", None)
+    about["sha256"]["guard.json"] = seal(about)
     storage.write_json(folder / "guard.json", about)
     refused(folder, FileError, rf"guard\.json is incomplete: '{key}'")
 
