@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from advdetect import storage
+from advdetect.guard.files import seal
 from advdetect.networks import load_model
 
 QUICK = ("--suite", "quick", "--limit", "5")
@@ -226,7 +227,7 @@ def test_a_guard_of_another_model(small_guard_folder, pictures, refused, tmp_pat
     about["sha256"]["model.safetensors"] = storage.save_tensors(
         folder / "model.safetensors", weights
     )
-    del about["sha256"]["guard.json"]
+    about["sha256"]["guard.json"] = seal(about)
     storage.write_json(folder / "guard.json", about)
     error = f"{folder} was fitted on another model: the weights differ from its own"
     refused("detect", folder, pictures, error=error)
