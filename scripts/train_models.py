@@ -30,7 +30,11 @@ MODELS = Path(__file__).parents[1] / "models"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a shipped model is made; all of it goes on the card."""
+    """How a shipped model is made; all of it goes on the card.
+
+    ``adversarial`` is the eps (linf) of the single attack step that every batch is trained on,
+    0 for plain training. ``bfloat16`` halves the time on processors that multiply in it.
+    """
 
     data: str
     network: str
@@ -42,6 +46,8 @@ class Recipe:
     label_smoothing: float = 0.0
     shift: int = 2
     noise: float = 0.0
+    adversarial: float = 0.0
+    bfloat16: bool = False
     seed: int = 0
 
 
@@ -114,11 +120,17 @@ def train(name: str, out: Path, data_root: Path | None) -> None:
                 batch = augment(images.images[rows], recipe, generator)
                 share = (epoch * steps + step) / (recipe.epochs * steps)
                 optimizer.param_groups[0]["lr"] = recipe.learning_rate * one_cycle(share)
-                loss = F.cross_entropy(
-                    network(batch.contiguous(memory_format=torch.channels_last)),
-                    images.labels[rows],
-                    label_smoothing=recipe.label_smoothing,
-                )
+                batch = batch.contiguous(memory_format=torch.channels_last)
+                with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+                    if recipe.adversarial:
+                        batch = one_step(
+                            network, batch, images.labels[rows], recipe.adversarial, generator
+                        )
+                    loss = F.cross_entropy(
+                        network(batch).float(),
+                        images.labels[rows],
+                        label_smoothing=recipe.label_smoothing,
+                    )
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -178,6 +190,17 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     moved = padded[torch.arange(n).view(n, 1, 1, 1), channel, y, x]
     deviation = recipe.noise * torch.rand(n, 1, 1, 1, generator=generator)
     return (moved + deviation * torch.randn(moved.shape, generator=generator)).clamp(0, 1)
+
+
+def one_step(
+    network: nn.Module, images: Tensor, labels: Tensor, eps: float, generator: torch.Generator
+) -> Tensor:
+    """Attack a batch with one step from a random start (Wong et al. 2020, arXiv:2001.03994)."""
+    start = eps * (2 * torch.rand(images.shape, generator=generator) - 1)
+    moved = (images + start).clamp(0, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(network(moved).float(), labels), moved)
+    moved = (moved.detach() + 1.25 * eps * gradient.sign()).clamp(images - eps, images + eps)
+    return moved.clamp(0, 1)
 
 
 def one_cycle(share: float, warm_up: float = 0.25) -> float:
