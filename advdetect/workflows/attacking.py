@@ -1,6 +1,5 @@
 """Attack a data set with a suite, into a run folder that can be resumed."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,13 +8,20 @@ from typing import Any
 import torch
 
 from advdetect import storage
-from advdetect.attacks import AttackResult, AttackRun, Budget, attack_chunk, choose_budgets
-from advdetect.attacks.running import CHUNK, chunk_tensors, fingerprints, join, plan
+from advdetect.attacks import AttackResult, AttackRun, Budget, choose_budgets
+from advdetect.attacks.running import CHUNK, join, plan
 from advdetect.checks import check_images, check_labels
 from advdetect.data import ImageSet
-from advdetect.errors import FileError, ModelError
+from advdetect.errors import FileError, InputError, ModelError
 from advdetect.networks import LoadedModel
-from advdetect.runs import RunFolder, write_records
+from advdetect.runs import RunFolder, Shard, choose_executor, run_shards, write_records
+from advdetect.workflows.attacking_worker import (
+    AttackTask,
+    SentModel,
+    attack_shard,
+    begin,
+    device_of,
+)
 from advdetect.workflows.progress import Track, untracked
 
 
@@ -59,11 +65,17 @@ def attack_data(
     norm: str | None = None,
     eps: float | None = None,
     seed: int = 0,
+    chunk: int = CHUNK,
+    workers: int | None = None,
+    ray: str | None = None,
     command: str = "attack",
     extra: Mapping[str, Any] | None = None,
     track: Track = untracked,
 ) -> tuple[RunFolder, AttackRun]:
     """Attack every image, or take up the run where it was interrupted.
+
+    The run's files, ``timings.json`` apart, hold the same bytes whoever computed them, as long
+    as workers have processors of one kind: a run keeps to its chunk size and number of threads.
 
     Args:
         model: The model attacked.
@@ -73,16 +85,24 @@ def attack_data(
         norm: Keeps the suite's attacks of this norm alone.
         eps: Replaces the suite's budgets.
         seed: Seeds the attacks, with the content of each chunk.
+        chunk: Images that are attacked at a time, and kept in one file. With other chunks, as
+            with other threads, results agree up to rounding, and random draws are others.
+        workers: Processes that attack, this one alone if 1; ``None``: 1, or all that fit on the
+            Ray cluster. Each uses as many threads as the run, see ``torch.set_num_threads``.
+        ray: A Ray cluster's address, ``auto`` or ``local``: its hosts attack instead.
         command: What the run is for.
         extra: More of the configuration that the run belongs to.
         track: Shows progress.
 
     Raises:
-        FileError: the folder holds another run.
-        InputError: no such suite or norm, images of another shape than the model takes, or
-            labels that it has no classes for.
-        ModelError: the model fails on such images.
+        FileError: the folder holds another run, or some chunks failed, three times each.
+        InputError: no such suite or norm, images of another shape than the model takes, labels
+            that it has no classes for, or workers that cannot be had.
+        ModelError: the model fails on such images, or gives no gradients.
     """
+    executor = choose_executor(workers, ray, gpu=device_of(model.module).type == "cuda")
+    if chunk < 1:
+        raise InputError(f"expected at least 1 image a chunk, got {chunk}")
     budgets = choose_budgets(suite, norm, eps)
     check_fit(model, images)
     configuration = {
@@ -95,21 +115,35 @@ def attack_data(
         "suite": suite,
         "budgets": [[b.attack, b.eps] for b in budgets],
         "seed": seed,
-        "chunk": CHUNK,
+        "chunk": chunk,
         **(extra or {}),
     }
     run = RunFolder.start(folder, command, configuration)
-    source = fingerprints(images.images)
-    for budget, rows in track(plan(budgets, len(images)), "attacking"):
-        shard = shard_name(budget, int(rows[0]))
-        if run.has(shard):
-            continue
-        started = time.perf_counter()
-        labels = images.labels[rows]
-        chunk = attack_chunk(model.module, images.images[rows], labels, budget, seed=seed)
-        run.write(shard, chunk_tensors(chunk, labels, images.index[rows], source[rows]))
-        run.note_time(shard, time.perf_counter() - started)
+    run_shards(
+        run,
+        _shards(budgets, len(images), chunk),
+        begin,
+        (SentModel(model), images, seed),
+        attack_shard,
+        executor=executor,
+        track=track,
+        description="attacking",
+    )
     return run, read_attacks(run)
+
+
+def _shards(budgets: Sequence[Budget], n: int, chunk: int) -> list[Shard]:
+    """Cut the work up, the first chunk of every attack before the second of any.
+
+    Attacks differ in cost by a factor of a thousand: in turn, they tell early how long all of
+    them will take.
+    """
+    work = plan(budgets, n, chunk=chunk)
+    work.sort(key=lambda part: int(part[1][0]))
+    return [
+        Shard(shard_name(budget, int(rows[0])), AttackTask(budget, int(rows[0]), int(rows[-1]) + 1))
+        for budget, rows in work
+    ]
 
 
 def check_fit(model: LoadedModel, images: ImageSet) -> None:
@@ -122,7 +156,7 @@ def check_fit(model: LoadedModel, images: ImageSet) -> None:
     check_images(images.images, shape=model.shape)
     try:
         with torch.no_grad():
-            logits = model.module(images.images[:1])
+            logits = model.module(images.images[:1].to(device_of(model.module)))
     # What layers raise at a wrong shape.
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).split("\n")[0][:200]
