@@ -9,7 +9,7 @@ after the last finished epoch and ends with the same weights (same machine and t
 import argparse
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Recipe:
     seed: int = 0
 
 
-FASHION_PIXELS = {"mean": [0.2860], "std": [0.3530]}
+FASHION_PIXELS: dict[str, object] = {"mean": [0.2860], "std": [0.3530]}
 
 # Not a name in DATASETS: the folder with train/ and test/ is given with --data-root.
 CIFAR = "CIFAR-10 (JPEG)"
@@ -71,8 +71,22 @@ RECIPES = (
     {
         "fashion-resnet": Recipe("fashion-mnist", "resnet", FASHION_PIXELS),
         "fashion-vgg": Recipe("fashion-mnist", "vgg", FASHION_PIXELS),
+        "fashion-robust": Recipe(
+            "fashion-mnist",
+            "resnet",
+            FASHION_PIXELS | {"width": 32},
+            epochs=12,
+            adversarial=0.1,
+            bfloat16=True,
+        ),
     }
-    | {f"tiny-10/seed-{seed}": cifar("tiny-10", seed, epochs=10) for seed in range(10)}
+    | {
+        # Strong weight decay: with 5e-4 the second and third layer came out too much alike.
+        f"tiny-10/seed-{seed}": replace(
+            cifar("tiny-10", seed, epochs=12), weight_decay=2e-3, bfloat16=True
+        )
+        for seed in range(10)
+    }
     | {
         f"width/{width}-seed-{seed}": cifar("tiny-10", seed, epochs=5, width=width)
         for width in (4, 8, 16)

@@ -7,13 +7,28 @@ import torch
 from foolbox.attacks.hop_skip_jump import HopSkipJumpAttack
 
 
-class NearestStartHopSkipJump(HopSkipJumpAttack):
+class UnitHopSkipJump(HopSkipJumpAttack):
+    """HopSkipJump whose steps have the length that the paper gives them, in any batch.
+
+    Source:
+        Chen, Jordan & Wainwright 2020, arXiv:1904.02144.
+    """
+
+    def approximate_gradients(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a direction of unit length for each picture."""
+        # Foolbox divides by the norm of the whole batch: among n pictures, steps come out
+        # about sqrt(n) times too short.
+        direction = super().approximate_gradients(*args, **kwargs)
+        size = direction.flatten(start=1).norms.l2(axis=-1)
+        return direction / ep.maximum(size, 1e-12).reshape((len(direction), 1, 1, 1))
+
+
+class NearestStartHopSkipJump(UnitHopSkipJump):
     """HopSkipJump that starts from the nearest picture of another predicted class.
 
     Foolbox's own start blends in uniform noise, and stops with an error when the noise fails
     for one picture of the batch. Here the candidates are the other pictures of the batch, plain
     grey levels and uniform noise; a picture with no candidate of another class stays as it is.
-    Steps have the length that the paper gives them, in a batch of any size.
 
     Source:
         Chen, Jordan & Wainwright 2020, arXiv:1904.02144.
@@ -40,11 +55,3 @@ class NearestStartHopSkipJump(HopSkipJumpAttack):
                 **kwargs,
             )
         return moved
-
-    def approximate_gradients(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a direction of unit length for each picture."""
-        # Foolbox divides by the norm of the whole batch: among n pictures, steps come out
-        # about sqrt(n) times too short.
-        direction = super().approximate_gradients(*args, **kwargs)
-        size = direction.flatten(start=1).norms.l2(axis=-1)
-        return direction / ep.maximum(size, 1e-12).reshape((len(direction), 1, 1, 1))

@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
+from advdetect.detectors.smoothing import smoothed
 from advdetect.errors import InputError
 
 CLEAN, ADVERSARIAL = 0, 1
@@ -23,7 +25,7 @@ class Detector(BaseEstimator, ABC):
 
     Higher scores mean more adversarial. A row's score never depends on the other rows of its
     batch, so a service may score one at a time. Subclasses write ``_fit``, ``_score``, ``_save``
-    and ``_load`` and override nothing else.
+    and ``_load``, and ``_soft_score`` where they know their gradient; they override nothing else.
 
     Attributes:
         clean_only: It is fitted on clean rows alone; otherwise on both kinds.
@@ -82,6 +84,26 @@ class Detector(BaseEstimator, ABC):
         return self._score(rows, _classes(predicted, len(rows)))
 
     @final
+    def soft_score(
+        self, X: Tensor, predicted: Tensor, spread: Tensor, *, width: float = 0.3
+    ) -> Tensor:
+        """The score as a function that gradients flow through, for attacks that know it.
+
+        Args:
+            X: ``(n, d)`` features.
+            predicted: ``(n,)`` predicted classes.
+            spread: ``(d,)`` what a usual change of each feature is.
+            width: In units of ``spread``, how far around a row a score without gradients is
+                looked at.
+
+        Returns:
+            ``(n,)``, the score; its gradient is exact where the detector has one, else that of
+            the score's average around the row.
+        """
+        check_is_fitted(self, "fitted_")
+        return self._soft_score(X, predicted, spread, width)
+
+    @final
     def score(self, X: ArrayLike, y: ArrayLike, *, predicted: ArrayLike | None = None) -> float:
         """Area under the ROC curve, 0.5 for a coin toss."""
         return float(roc_auc_score(y, self.decision_function(X, predicted=predicted)))
@@ -107,6 +129,15 @@ class Detector(BaseEstimator, ABC):
 
     @abstractmethod
     def _score(self, X: Rows, predicted: Classes) -> Rows: ...
+
+    def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
+        classes = predicted.cpu().numpy()
+        return smoothed(
+            lambda rows: self._score(rows, np.tile(classes, len(rows) // len(classes))),
+            X,
+            spread,
+            width=width,
+        )
 
     @abstractmethod
     def _save(self) -> dict[str, NDArray[Any]]: ...

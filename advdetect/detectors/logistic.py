@@ -37,14 +37,6 @@ class LogisticDetector(Detector):
         """Part of the log-odds that each feature gives, ``(n, d)``; they sum to the score."""
         return self._standardise(X) * self.coefficients_
 
-    def soft_score(self, X: Tensor, predicted: Tensor) -> Tensor:
-        """The score as a function that gradients flow through, for attacks that know it."""
-        centre, scale, coefficients = (
-            torch.as_tensor(array, dtype=X.dtype, device=X.device)
-            for array in (self.centre_, self.scale_, self.coefficients_)
-        )
-        return ((X - centre) / scale).clamp(-FAR, FAR) @ coefficients + self.intercept_[0]
-
     def _fit(self, X: Rows, y: Classes, predicted: Classes, weight: Rows) -> None:
         clean = X[y == 0]
         self.centre_ = clean.mean(0)
@@ -57,6 +49,13 @@ class LogisticDetector(Detector):
 
     def _score(self, X: Rows, predicted: Classes) -> Rows:
         return self._standardise(X) @ self.coefficients_ + self.intercept_[0]
+
+    def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
+        centre, scale, coefficients = (
+            torch.as_tensor(array, dtype=X.dtype, device=X.device)
+            for array in (self.centre_, self.scale_, self.coefficients_)
+        )
+        return ((X - centre) / scale).clamp(-FAR, FAR) @ coefficients + self.intercept_[0]
 
     def _standardise(self, X: Rows) -> Rows:
         return np.clip((X - self.centre_) / self.scale_, -FAR, FAR)

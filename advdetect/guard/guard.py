@@ -194,17 +194,22 @@ class Guard:
     def soft_score(self, images: Tensor, *, sharpness: float = 4.0) -> Tensor:
         """Return a differentiable stand-in for the score, ``(n,)``, for attacks that know it.
 
-        Bits become sigmoids; higher ``sharpness`` is nearer to the truth and flatter. Verdicts
-        never come from it.
-
-        Raises:
-            InputError: the detector has no differentiable score.
+        Bits become sigmoids, and a detector without gradients is smoothed; higher ``sharpness``
+        is nearer to the truth and flatter. Verdicts never come from it.
         """
-        score = getattr(self.detector, "soft_score", None)
-        if score is None:
-            raise InputError(f"the detector {self.detector_name} has no differentiable score")
         observation = self.extractor.observe(self.model, images, sharpness=sharpness)
-        return score(self.extractor.rows(observation), observation.predicted)
+        rows = self.extractor.rows(observation)
+        return self.soft_score_of(rows, observation.predicted, sharpness)
+
+    def soft_score_of(self, rows: Tensor, predicted: Tensor, sharpness: float) -> Tensor:
+        """The stand-in for the score of feature rows ``(n, d)``; see ``soft_score``."""
+        return self.detector.soft_score(rows, predicted, self.spread, width=1 / sharpness)
+
+    @cached_property
+    def spread(self) -> Tensor:
+        """``(d,)`` standard deviation of each feature among clean inputs, never 0."""
+        rows = self.held_out.rows
+        return rows.std(0).clamp(min=1e-6)
 
     def save(self, folder: Path | str) -> None:
         """Write the guard, its model's weights included, as safetensors and JSON."""
