@@ -72,6 +72,7 @@ def run_shards(
             run.note_time(shard.name, outcome.seconds)
     if failed:
         raise FileError(_report(run, failed))
+    run.tidy()
 
 
 def _report(run: RunFolder, failed: Mapping[str, Failure]) -> str:

@@ -110,6 +110,11 @@ class RunFolder:
         timings = storage.read_json(file) if file.is_file() else {}
         storage.write_json(file, {**timings, shard: round(seconds, 3)})
 
+    def tidy(self) -> None:
+        """Remove what writing left behind where it was killed."""
+        for part in self.path.rglob(".*.part"):
+            part.unlink(missing_ok=True)
+
     def _file(self, shard: str) -> Path:
         return self.path / "adversarial" / f"{shard}.safetensors"
 

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -151,6 +152,8 @@ def _welcome(answer: dict[str, str] | Failure) -> None:
 
 def _ray() -> ModuleType:
     """Import Ray late: it is optional, and takes a second."""
+    # Ray prints on standard output, amid our results, that a worker died, which we say ourselves.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         return importlib.import_module("ray")
     except ImportError:

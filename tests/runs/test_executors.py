@@ -16,6 +16,12 @@ from advdetect.runs import InProcess, Shard, choose_executor
 from advdetect.runs.working import Computed, Failure, Job
 from tests.runs import shard_work as w
 
+RARELY_RAY = pytest.param("ray", marks=pytest.mark.slow)
+ANY_BUT_RARELY_RAY = pytest.mark.parametrize(
+    "executor", ["here", "processes", RARELY_RAY], indirect=True
+)
+OTHERS_BUT_RARELY_RAY = pytest.mark.parametrize("others", ["processes", RARELY_RAY], indirect=True)
+
 
 def shards(n):
     return [Shard(f"shard-{i}", i) for i in range(n)]
@@ -44,6 +50,7 @@ def test_every_shard_comes_once_with_its_tensors_and_the_threads_of_the_job(exec
     assert {int(o.tensors["threads"]) for o in outcomes.values()} == {1}
 
 
+@ANY_BUT_RARELY_RAY
 def test_a_worker_is_set_up_once(executor, tmp_path):
     assert len(list(executor.run(shards(6), Job(w.keep, (tmp_path,), w.own_process, 1)))) == 6
     tasks = list(tmp_path.glob("task-*"))
@@ -75,11 +82,13 @@ def test_a_mistake_of_the_users_surfaces_at_once(executor, tmp_path):
     assert len(list(tmp_path.glob("task-*"))) <= 2  # one a worker
 
 
+@ANY_BUT_RARELY_RAY
 def test_what_the_setup_refuses_is_said_as_it_is(executor):
     with pytest.raises(InputError, match="^no such guard$"):
         list(executor.run(shards(2), Job(w.refuse, ("no such guard",), w.square, 1)))
 
 
+@ANY_BUT_RARELY_RAY
 def test_nothing_to_do_starts_nothing(executor):
     assert list(executor.run([], Job(w.die, (), w.square, 1))) == []
 
@@ -105,6 +114,7 @@ def test_a_killed_worker_loses_nothing(others, tmp_path):
     }
 
 
+@OTHERS_BUT_RARELY_RAY
 def test_a_shard_that_kills_its_workers_is_given_up(others, tmp_path):
     outcomes = {
         s.name: o for s, o in others.run(shards(4), Job(w.keep, (tmp_path,), w.die_on_two, 1))
@@ -114,11 +124,13 @@ def test_a_shard_that_kills_its_workers_is_given_up(others, tmp_path):
     assert sum(isinstance(o, Computed) for o in outcomes.values()) == 3
 
 
+@OTHERS_BUT_RARELY_RAY
 def test_a_setup_that_breaks_is_an_error(others):
     with pytest.raises(InputError, match=r"cannot be set up \(KeyError: 'lost'\)"):
         list(others.run(shards(2), Job(w.break_down, ("lost",), w.square, 1)))
 
 
+@OTHERS_BUT_RARELY_RAY
 def test_workers_that_die_at_once_are_not_started_for_ever(others):
     with pytest.raises(InputError, match="die while they start|cannot be set up"):
         list(others.run(shards(2), Job(w.die, (), w.square, 1)))
@@ -219,9 +231,18 @@ def test_says_how_to_install_ray(monkeypatch):
         choose_executor(2, "auto")
 
 
-def test_says_that_there_is_no_cluster():
-    pytest.importorskip("ray")
-    with pytest.raises(InputError, match="no Ray cluster at 'auto': ConnectionError: Could not"):
+def test_says_that_there_is_no_cluster(monkeypatch):
+    ray = pytest.importorskip("ray")
+
+    def refuse(**options):
+        assert options["address"] == "auto"
+        raise ConnectionError("Could not find any running Ray instance.\nPlease")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(
+        InputError, match="no Ray cluster at 'auto': ConnectionError: Could .* inst"
+    ):
         list(choose_executor(2, "auto").run(shards(1), Job(w.nothing, (), w.square, 1)))
 
 
