@@ -69,7 +69,7 @@ def test_beyond_ten_deviations_a_feature_says_no_more(rows):
 def test_soft_score_is_the_score_and_has_its_gradient(rows):
     detector = LogisticDetector().fit(*rows)
     X = torch.tensor(rows[0], requires_grad=True)
-    soft = detector.soft_score(X, torch.zeros(len(X), dtype=torch.int64))
+    soft = detector.soft_score(X, torch.zeros(len(X), dtype=torch.int64), torch.ones(X.shape[1]))
     np.testing.assert_allclose(soft.detach(), detector.decision_function(rows[0]))
     soft.sum().backward()
     np.testing.assert_allclose(X.grad[0], detector.coefficients_ / detector.scale_)

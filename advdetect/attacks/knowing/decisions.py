@@ -66,7 +66,7 @@ class GuardBoundary(Evasion):
                 constraint=self.norm,
             )
             model = foolbox().PyTorchModel(
-                _Passed(target, labels[able]), bounds=(0, 1), device=images.device
+                _Passed(target, labels[able]).eval(), bounds=(0, 1), device=images.device
             )
             criterion = foolbox().criteria.Misclassification(labels[able])
             walked[able] = attack.run(model, images[able], criterion, starting_points=start[able])

@@ -76,23 +76,24 @@ class Descent(Climb):
     ) -> None:
         rows = best.open
         moved = start[rows]
+        guide = {name: value[rows] for name, value in guide.items()}
         for step in range(self.steps + 1):
             share = step / self.steps
             moved = moved.detach().requires_grad_()
             with torch.enable_grad():
-                look = target.look(moved, sharpness=_between(self.sharpness, share))
+                look = target.look(moved, sharpness=between(self.sharpness, share))
                 best.keep(rows, moved, labels[rows], look)
                 if step == self.steps:
                     return
-                part = {name: value[rows] for name, value in guide.items()}
-                gradient = self._gradient(look, moved, labels[rows], part, share)
-            length = eps * _between(self.step_size, share)
+                gradient = self._gradient(look, moved, labels[rows], guide, share)
+            length = eps * between(self.step_size, share)
             with torch.no_grad():
                 moved = project(
                     moved + length * steepest(gradient, self.norm), images[rows], eps, self.norm
                 )
             left = torch.isin(rows, best.open)
             rows, moved = rows[left], moved[left]
+            guide = {name: value[left] for name, value in guide.items()}
             if not len(rows):
                 return
 
@@ -104,7 +105,10 @@ class Descent(Climb):
     def _gradient(
         self, look: Look, images: Tensor, labels: Tensor, guide: Guide, share: float
     ) -> Tensor:
-        """Gradient of what is to fall; ``share`` of the steps is behind it."""
+        """Gradient of what is to fall; ``share`` of the steps is behind it.
+
+        ``guide`` holds the rows of the images that are left, and may be changed in place.
+        """
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
@@ -113,5 +117,6 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     return own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
-def _between(ends: tuple[float, float], share: float) -> float:
+def between(ends: tuple[float, float], share: float) -> float:
+    """From the first of two positive numbers to the second, by equal factors."""
     return float(ends[0] * (ends[1] / ends[0]) ** share)

@@ -48,7 +48,7 @@ def _by_norm(norm: Norm) -> dict[str, Knowing]:
         ),
         f"{norm}_joint_pgd": Knowing(
             norm,
-            lambda e: JointPGD(norm, weights=(0.1, 1.0, 10.0) * e.restarts, steps=50 * e.steps),
+            lambda e: JointPGD(norm, weights=(0.2, 0.8) * e.restarts, steps=100 * e.steps),
         ),
         f"{norm}_feature_matching": Knowing(
             norm, lambda e: MatchingPGD(norm, "rows", steps=50 * e.steps, restarts=2 * e.restarts)
