@@ -71,17 +71,18 @@ def run_shards(
             run.write(shard.name, outcome.tensors)
             run.note_time(shard.name, outcome.seconds)
     if failed:
-        raise FileError(_report(run, failed))
+        raise FileError(_report(run, failed, len(missing)))
     run.tidy()
 
 
-def _report(run: RunFolder, failed: Mapping[str, Failure]) -> str:
+def _report(run: RunFolder, failed: Mapping[str, Failure], tried: int) -> str:
     """Keep what was raised, and say in one line what failed and how to go on."""
     details = [f"{name}: {failure.reason}\n{failure.details}" for name, failure in failed.items()]
     storage.write_bytes(run.path / FAILURES, "\n".join(details).encode())
     named = [f"{name} ({failure.reason})" for name, failure in failed.items()]
     more = f" and {len(named) - 3} more" if len(named) > 3 else ""
     return (
-        f"failed, three times each: {', '.join(named[:3])}{more}; all else is kept, and "
-        f"{run.path / FAILURES} says more: repeat the same command to try these again"
+        f"{len(failed)} of {tried} shards failed, three times each: {', '.join(named[:3])}{more}; "
+        f"all else is kept, and {run.path / FAILURES} says more: "
+        "repeat the same command to try these again"
     )

@@ -174,7 +174,8 @@ def test_a_shard_that_fails_is_reported_and_the_rest_is_kept(
             attack_data(small, some, tmp_path / "run", **OPTIONS, workers=workers)
     text = str(error.value)
     assert text.startswith(
-        "failed, three times each: linf_pgd-8_255-000020 (RuntimeError: the accelerator went away)"
+        "1 of 12 shards failed, three times each: linf_pgd-8_255-000020 "
+        "(RuntimeError: the accelerator went away); all else is kept"
     )
     assert text.endswith("failures.txt says more: repeat the same command to try these again")
     assert "\n" not in text
@@ -187,17 +188,17 @@ def test_a_shard_that_fails_is_reported_and_the_rest_is_kept(
 
 
 class NoGradients(nn.Module):
-    def __init__(self):
+    def __init__(self, module):
         super().__init__()
-        self.linear = nn.Linear(64, 10)
+        self.module = module
 
     def forward(self, images):
-        return self.linear(images.detach().flatten(1))
+        return self.module(images.detach())
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_model_without_gradients_is_told_at_once(some, tmp_path, workers):
-    model = LoadedModel("net", NoGradients(), {})
+def test_a_model_without_gradients_is_told_at_once(small, some, tmp_path, workers):
+    model = LoadedModel("net", NoGradients(small.module), {})
     with pytest.raises(ModelError, match="passes no gradient back to its images"):
         attack_data(model, some, tmp_path / "run", **OPTIONS, workers=workers)
     assert not (tmp_path / "run" / "failures.txt").exists()
