@@ -96,6 +96,7 @@ def test_a_worker_killed_in_the_middle_changes_no_byte(small, some, expected, tm
     )
 
 
+@pytest.mark.slow
 def test_a_run_begun_by_one_process_is_ended_by_two(small, some, expected, tmp_path):
     class StopError(Exception):
         pass
@@ -128,7 +129,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_command_that_is_killed_goes_on(small_model, expected, tmp_path, workers):
     script, folder = tmp_path / "script.py", tmp_path / "run"
     script.write_text(SCRIPT)
@@ -164,7 +165,7 @@ def failing(state, task):
     return attacking_worker.attack_shard(state, task)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_shard_that_fails_is_reported_and_the_rest_is_kept(
     small, some, expected, tmp_path, monkeypatch, workers
 ):
@@ -196,7 +197,7 @@ class NoGradients(nn.Module):
         return self.module(images.detach())
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_model_without_gradients_is_told_at_once(small, some, tmp_path, workers):
     model = LoadedModel("net", NoGradients(small.module), {})
     with pytest.raises(ModelError, match="passes no gradient back to its images"):
