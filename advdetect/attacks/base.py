@@ -41,7 +41,10 @@ class Budget:
 
 
 def eps_text(eps: float) -> str:
-    """Write an eps as n/255 where it is a whole number of grey levels."""
+    """Write an eps as n/255 where it is a whole number of grey levels and no round decimal."""
     levels = eps * 255
     whole = round(levels)
-    return f"{whole}/255" if whole and abs(levels - whole) < 1e-6 else f"{eps:g}"
+    round_decimal = len(f"{eps:g}") <= 3
+    return (
+        f"{whole}/255" if whole and abs(levels - whole) < 1e-6 and not round_decimal else f"{eps:g}"
+    )

@@ -24,11 +24,15 @@ def attack(
     split: Annotated[
         str, typer.Option(help="reference, calibration, evaluation, train or test.")
     ] = "evaluation",
-    suite: Annotated[str, typer.Option(help="Which attacks: quick or standard.")] = "standard",
+    suite: Annotated[
+        str, typer.Option(help="Which attacks: quick, standard or strong.")
+    ] = "standard",
     norm: Annotated[str | None, typer.Option(help="Only attacks of this norm.")] = None,
     eps: Annotated[str | None, typer.Option(help="Replace the budgets, e.g. 8/255.")] = None,
     limit: o.Limit = None,
     seed: o.Seed = 0,
+    workers: o.Workers = None,
+    ray: o.Ray = None,
     out: Annotated[Path, typer.Option(help="Run folder, resumed if begun.")] = Path("runs/attack"),
     weights: o.Weights = None,
     data_root: o.DataRoot = None,
@@ -52,9 +56,18 @@ def attack(
             data, split=split, limit=limit, data_root=data_root, resize=size, channels=channels
         )
         run, attacked = attack_data(
-            loaded, images, out, suite=suite, norm=norm, eps=wanted, seed=seed, track=track
+            loaded,
+            images,
+            out,
+            suite=suite,
+            norm=norm,
+            eps=wanted,
+            seed=seed,
+            workers=workers,
+            ray=ray,
+            track=track,
         )
-        summary = summarise(run, attacked)
+        summary = summarise(run, attacked, images)
         if as_json:
             print_json(summary.to_json())
             return

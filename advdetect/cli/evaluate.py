@@ -28,7 +28,9 @@ def evaluate(
         typer.Argument(help="A guard's folder, or a shipped model's name.", show_default=False),
     ] = None,
     data: o.Data = "fashion-mnist",
-    suite: Annotated[str, typer.Option(help="Which attacks: quick or standard.")] = "standard",
+    suite: Annotated[
+        str, typer.Option(help="Which attacks: quick, standard, strong.")
+    ] = "standard",
     limit: Annotated[int | None, typer.Option(min=1, help="Attack at most so many images.")] = 1000,
     seed: o.Seed = 0,
     out: Annotated[Path, typer.Option(help="Run folder, resumed if begun.")] = Path(
@@ -39,8 +41,13 @@ def evaluate(
         typer.Option("--from", help="Make the report of this finished run again."),
     ] = None,
     adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="Attack the guard knowingly as well.")
+        bool, typer.Option("--adaptive", help="Attack the guard itself too, knowing it.")
     ] = False,
+    adaptive_limit: Annotated[
+        int, typer.Option(min=1, help="With --adaptive: on so many images.")
+    ] = 200,
+    workers: o.Workers = None,
+    ray: o.Ray = None,
     data_root: o.DataRoot = None,
     resize: o.Size = None,
     channels: o.Channels = None,
@@ -49,28 +56,23 @@ def evaluate(
     """Say what a guard is worth: attack its model and judge clean and attacked images.
 
     Example: advdetect evaluate fashion-resnet --suite quick --limit 200 --out runs/check
+
+    With --adaptive the guard is attacked by someone who knows it: seconds an image.
+
+    Example: advdetect evaluate fashion-resnet --suite quick --adaptive --adaptive-limit 50
     """
     with one_line_errors():
-        if adaptive:
-            raise InputError(
-                "attacks that know the guard are not part of this version: leave --adaptive out"
-            )
         from advdetect import data as datasets
         from advdetect.workflows.evaluating_run import evaluate_again, evaluate_into
         from advdetect.workflows.guards import load_guard
 
         if from_run is not None:
-            done = evaluate_again(from_run, track=track)
+            done = evaluate_again(from_run)
         elif guard is None:
             raise InputError("name a guard to evaluate, or give --from RUN")
         else:
             size = parse_size(resize)
             loaded = load_guard(guard)
-            settings = {
-                "data_root": None if data_root is None else str(data_root),
-                "resize": size,
-                "channels": channels,
-            }
             images = datasets.load(
                 data, split="evaluation", data_root=data_root, resize=size, channels=channels
             )
@@ -82,7 +84,9 @@ def evaluate(
                 suite=suite,
                 seed=seed,
                 limit=limit,
-                settings={key: value for key, value in settings.items() if value is not None},
+                adaptive=adaptive_limit if adaptive else 0,
+                workers=workers,
+                ray=ray,
                 track=track,
             )
         if as_json:
@@ -93,6 +97,8 @@ def evaluate(
 
 def print_report(done: "EvaluatedRun") -> None:
     """Print what matters of a report, and where the rest lies."""
+    from advdetect.report.report import ALL
+
     report = done.report
     own = report.detection[0].detector if report.detection else ""
     print_table(
@@ -101,6 +107,21 @@ def print_report(done: "EvaluatedRun") -> None:
         ("attack", "eps", "n", "AUROC", "at 1 %", "at 5 %", "unseen 5 %"),
         _lines(done, own),
     )
+    if report.knowing:
+        keys = list(report.knowing[0].success)
+        print_table(
+            f"attacks that know the guard: misclassified and not flagged, of {own} guard's images",
+            ("attack", "eps", "n", *(f"at {share(float(key))}" for key in keys)),
+            (
+                (
+                    row.attack,
+                    eps_text(row.eps),
+                    row.success[keys[0]].n,
+                    *(share(row.success[key].value) for key in keys),
+                )
+                for row in (*report.evasion(), *(r for r in report.knowing if r.attack != ALL))
+            ),
+        )
     for alarms in report.clean.false_alarm_rates:
         tell(
             f"false alarms at {share(alarms.nominal)}: {share(alarms.value)} of {alarms.n} clean "

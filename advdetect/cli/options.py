@@ -48,4 +48,12 @@ Layers = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most so many images.")]
 Seed = Annotated[int, typer.Option(help="Seed of all that is random.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that attack; each uses as many threads as this one."),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster's address (host:port, auto, local): its hosts attack."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]

@@ -13,22 +13,28 @@ from advdetect.report.plain import from_plain, to_plain
 from advdetect.report.rows import (
     ClassCutRow,
     Clean,
+    Convergence,
     CutRow,
     DetectionRow,
     FalseAlarms,
+    KnowingRow,
     LayerRow,
     Robustness,
     WorstCase,
 )
 
 __all__ = [
+    "ALL",
     "ALPHAS",
+    "KNOWING_ALPHAS",
     "SCHEMA",
     "ClassCutRow",
     "Clean",
+    "Convergence",
     "CutRow",
     "DetectionRow",
     "FalseAlarms",
+    "KnowingRow",
     "LayerRow",
     "Robustness",
     "WorstCase",
@@ -37,12 +43,16 @@ __all__ = [
 
 SCHEMA = 1
 ALPHAS = (0.01, 0.05, 0.1)
+KNOWING_ALPHAS = (0.01, 0.05, 0.5)
+ALL = "all attacks"
+CONVERGED = 0.02  # a change of the success that is small enough
 NOISE_FACTOR = 3  # noise flagged more often than this times the nominal rate is no noise to it
 
 THREAT_MODEL = (
     "The attacker knows the classifier, its weights and its gradients, and changes every pixel "
     "within the norm and eps of a row (in pixel units of [0, 1]), or as little as the attack can. "
-    "The attacker does not know that a guard stands behind the classifier."
+    "The attacker does not know that a guard stands behind the classifier, except where a row says "
+    "so: there everything is known of the guard too, its features, detector and calibration."
 )
 
 
@@ -53,6 +63,7 @@ class Report:
     Attributes:
         guard: What was graded: ``detector`` and ``false_alarm_rate``, and whatever else tells
             it from other guards.
+        checks: What a look at the model itself showed; see ``advdetect.workflows.inspecting``.
         versions: By package.
         warnings: What the figures say against each other; see ``find_warnings``.
     """
@@ -67,6 +78,9 @@ class Report:
     layers: tuple[LayerRow, ...] = ()
     cuts: tuple[CutRow, ...] = ()
     class_cuts: tuple[ClassCutRow, ...] = ()
+    knowing: tuple[KnowingRow, ...] = ()
+    convergence: tuple[Convergence, ...] = ()
+    checks: Mapping[str, float] = field(default_factory=dict)
     worst_case: WorstCase | None = None
     guard: Mapping[str, Any] = field(default_factory=dict)
     threat_model: str = THREAT_MODEL
@@ -96,7 +110,6 @@ class Report:
         *,
         left_out: bool = False,
         control: bool = False,
-        adaptive: bool = False,
     ) -> tuple[DetectionRow, ...]:
         """A detector's rows, one per attack and budget.
 
@@ -105,10 +118,9 @@ class Report:
             left_out: Rows of a detector that was not fitted on the attack; otherwise those of
                 the detector as it was fitted, whether on the attack or not.
             control: Noise instead of attacks.
-            adaptive: Attacks that knew the guard instead of those that did not.
         """
-        kind = (detector or self.detector, control, adaptive)
-        rows = [r for r in self.detection if (r.detector, r.control, r.adaptive) == kind]
+        kind = (detector or self.detector, control)
+        rows = [row for row in self.detection if (row.detector, row.control) == kind]
         found: dict[str, DetectionRow] = {}
         for row in rows:
             if row.fitted_on_it is not left_out or (not left_out and row.budget not in found):
@@ -121,11 +133,9 @@ class Report:
         seen = [row for row in self.rows(detector) if row.fitted_on_it]
         return tuple((row, unseen[row.budget]) for row in seen if row.budget in unseen)
 
-    def worst(
-        self, detector: str | None = None, *, left_out: bool = False, adaptive: bool = False
-    ) -> DetectionRow | None:
+    def worst(self, detector: str | None = None, *, left_out: bool = False) -> DetectionRow | None:
         """The attack found least often at the guard's false-alarm rate, noise apart."""
-        rows = self.rows(detector, left_out=left_out, adaptive=adaptive)
+        rows = self.rows(detector, left_out=left_out)
         found = [row for row in rows if self.detected(row).n]
         return min(
             found, key=lambda row: (_value(self.detected(row)), _value(row.auroc)), default=None
@@ -137,6 +147,24 @@ class Report:
         """The attack with the smallest area, noise apart; often not the one found least."""
         rows = self.rows(detector, left_out=left_out)
         return min((r for r in rows if r.auroc.n), key=lambda r: _value(r.auroc), default=None)
+
+    def evasion(self, detector: str | None = None) -> tuple[KnowingRow, ...]:
+        """All attacks that knew a guard taken together, one row per budget, in rising order."""
+        rows = [row for row in self.knowing if row.detector == (detector or self.detector)]
+        together = [row for row in rows if row.attack == ALL]
+        return tuple(sorted(together or rows, key=lambda row: (row.norm != "linf", row.eps or 0.0)))
+
+    def evaded(self, row: KnowingRow) -> Estimate:
+        """A row's success at the guard's false-alarm rate; at 5 % where rows do not know it."""
+        return row.success.get(f"{self.false_alarm_rate:g}", row.success["0.05"])
+
+    def evasion_at_a_small_budget(self) -> KnowingRow | None:
+        """The row of ``evasion`` at linf 8/255, or at the budget next to it."""
+        return min(
+            self.evasion(),
+            key=lambda row: (row.norm != "linf", abs((row.eps or 0.0) - 8 / 255)),
+            default=None,
+        )
 
     def loudest_noise(self) -> DetectionRow | None:
         """The noise that the guard flags most, if it flags it suspiciously often."""

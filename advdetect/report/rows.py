@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from advdetect.attacks.base import Budget
-from advdetect.metrics import Estimate
+from advdetect.metrics import NONE, Estimate
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Robustness:
     robust_accuracy: Estimate
     success_rate: Estimate
     median_perturbation: Estimate
+    guarded_accuracy: Estimate = NONE
     control: bool = False
 
     @property
@@ -74,7 +75,6 @@ class DetectionRow:
     Attributes:
         fitted_on_it: False where the attack's whole family, at every eps, was left out of
             fitting.
-        adaptive: The attack knew the guard.
     """
 
     detector: str
@@ -86,12 +86,58 @@ class DetectionRow:
     auroc: Estimate
     balanced_accuracy: Estimate
     detection_rate: Mapping[str, Estimate]
-    adaptive: bool = False
 
     @property
     def budget(self) -> str:
         """Attack and eps as text, ``linf_pgd 8/255``."""
         return str(Budget(self.attack, self.eps))
+
+
+@dataclass(frozen=True)
+class KnowingRow:
+    """How often an attack that knew the guard got past it.
+
+    Attributes:
+        detector: Of the guard that was attacked, and known.
+        attack: Its name; ``all attacks``: any of them, image by image.
+        success: By false-alarm rate, as text ("0.05"): share of the images classified correctly
+            that ended misclassified and not flagged.
+    """
+
+    detector: str
+    attack: str
+    norm: str
+    eps: float | None
+    success: Mapping[str, Estimate]
+
+    @property
+    def budget(self) -> str:
+        """Attack and eps as text, ``linf_joint_pgd 8/255``."""
+        return str(Budget(self.attack, self.eps))
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Whether more effort would have found more, at the guard's false-alarm rate.
+
+    Attributes:
+        success: As in ``KnowingRow``.
+        twice_the_steps: The same with twice the steps.
+        twice_the_restarts: The same with twice the restarts.
+    """
+
+    attack: str
+    norm: str
+    eps: float | None
+    success: Estimate
+    twice_the_steps: Estimate
+    twice_the_restarts: Estimate
+
+    @property
+    def change(self) -> float:
+        """The larger of the two changes of the success, in shares."""
+        more = (self.twice_the_steps, self.twice_the_restarts)
+        return max((abs((e.value or 0) - (self.success.value or 0)) for e in more), default=0.0)
 
 
 @dataclass(frozen=True)

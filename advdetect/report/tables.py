@@ -27,14 +27,6 @@ def detection(report: Report) -> tuple[Block, ...]:
     return (_detection_table(caption, rows, report.worst()),)
 
 
-def adaptive(report: Report) -> tuple[Block, ...]:
-    """Attacks that knew the guard."""
-    rows = report.rows(adaptive=True)
-    if not rows:
-        return ()
-    return (_detection_table(f"Attacks that know the {report.detector} detector", rows, None),)
-
-
 def left_out(report: Report) -> tuple[Block, ...]:
     """Fitted against left out, side by side."""
     pairs = report.pairs()
@@ -124,10 +116,11 @@ def robustness(report: Report) -> tuple[Block, ...]:
             _share(row.robust_accuracy),
             _share(row.success_rate),
             _length(row.median_perturbation),
+            _share(row.guarded_accuracy),
         )
         for row in ordered
     )
-    header = ("attack", "images", "robust accuracy", "succeeds", "median size")
+    header = ("attack", "images", "robust accuracy", "succeeds", "median size", "right or flagged")
     blocks: list[Block] = []
     worst = report.worst_case
     if worst is not None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from advdetect.metrics import Estimate
+from advdetect.report.misleading import KNOWING_CHECKS
 from advdetect.report.report import NOISE_FACTOR, Report, Robustness
 from advdetect.report.words import attack_words, count, nominal, percent, row_words, share
 
@@ -24,7 +25,8 @@ def find_warnings(report: Report) -> tuple[str, ...]:
     decision-based attack needs less than every attack with gradients, nothing succeeds.
     Detection: noise flagged at more than three times the nominal rate, fewer than 100
     successes, attacks left out of fitting found five points less often, an area under one
-    half. Calibration: false alarms outside what a perfectly calibrated guard gives.
+    half. Calibration: false alarms outside what a perfectly calibrated guard gives. The model
+    and attacks that know the guard: see ``advdetect.report.misleading``.
     """
     checks = (
         _false_alarms,
@@ -37,6 +39,8 @@ def find_warnings(report: Report) -> tuple[str, ...]:
         _larger_eps,
         _no_better_than_noise,
         _decision_based,
+        _without_gradients,
+        *KNOWING_CHECKS,
     )
     return tuple(dict.fromkeys(text for check in checks for text in check(report)))
 
@@ -159,6 +163,19 @@ def _decision_based(report: Report) -> Iterator[str]:
             f"{blind.median_perturbation.value:.3g}) than the best attack with gradients, "
             f"{row_words(best)} ({best.median_perturbation.value:.3g}): the gradients mislead."
         )
+
+
+def _without_gradients(report: Report) -> Iterator[str]:
+    rows = _attacks(report)
+    for blind, seeing in product(rows, rows):
+        pair = (blind.norm, blind.eps) == (seeing.norm, seeing.eps) and blind.eps is not None
+        kinds = _is(blind, ("square",)) and _is(seeing, ITERATIVE)
+        if pair and kinds and _succeeds_less(seeing, blind):
+            yield (
+                f"{row_words(blind)} takes no gradients, and succeeds more often "
+                f"({percent(blind.success_rate.value)}) than {row_words(seeing)} "
+                f"({percent(seeing.success_rate.value)}): the gradients mislead."
+            )
 
 
 def _attacks(report: Report) -> list[Robustness]:

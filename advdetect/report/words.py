@@ -126,10 +126,11 @@ def headline(report: Report) -> str:
     if noise is not None:
         flagged = share(report.detected(noise))
         parts.append(f"It also flags {flagged} of images with harmless {row_words(noise)}.")
-    adaptive = report.worst(adaptive=True)
-    if adaptive is not None:
+    known = report.evasion_at_a_small_budget()
+    if known is not None:
+        budget = attack_words(f"{known.norm}_", known.eps).strip()
         parts.append(
-            f"Against an attack that knows the guard, {row_words(adaptive)}, it flags "
-            f"{share(report.detected(adaptive))}."
+            f"An attacker who knows the guard gets {share(report.evaded(known))} of correctly "
+            f"classified images past both at {budget}."
         )
     return " ".join(parts)

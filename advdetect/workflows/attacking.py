@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from advdetect import storage
-from advdetect.attacks import AttackResult, AttackRun, Budget, choose_budgets
+from advdetect.attacks import AttackRun, Budget, choose_budgets
 from advdetect.attacks.running import CHUNK, join, plan
 from advdetect.checks import check_images, check_labels
 from advdetect.data import ImageSet
@@ -23,6 +23,7 @@ from advdetect.workflows.attacking_worker import (
     device_of,
 )
 from advdetect.workflows.progress import Track, untracked
+from advdetect.workflows.recording import attack_block, images_of
 
 
 @dataclass(frozen=True)
@@ -195,40 +196,12 @@ def shard_name(budget: Budget, first: int) -> str:
     return f"{budget}".replace(" ", "-").replace("/", "_") + f"-{first:06d}"
 
 
-def record_columns(results: Sequence[AttackResult]) -> dict[str, list[Any]]:
-    """The columns of ``records.parquet`` that attacks alone fill."""
-    columns: dict[str, list[Any]] = {
-        "attack": [],
-        "eps": [],
-        "index": [],
-        "label": [],
-        "clean_prediction": [],
-        "prediction": [],
-        "success": [],
-        "distance": [],
-        "norm": [],
-        "forwards": [],
-        "backwards": [],
-    }
-    for result in results:
-        n = len(result)
-        columns["attack"] += [result.attack] * n
-        columns["eps"] += [result.eps] * n
-        columns["norm"] += [result.norm] * n
-        columns["index"] += result.index.tolist()
-        columns["label"] += result.labels.tolist()
-        columns["clean_prediction"] += result.clean_prediction.tolist()
-        columns["prediction"] += result.prediction.tolist()
-        columns["success"] += result.success.tolist()
-        columns["distance"] += result.distances.tolist()
-        columns["forwards"] += result.forwards.tolist()
-        columns["backwards"] += result.backwards.tolist()
-    return columns
-
-
-def summarise(run: RunFolder, attacked: AttackRun) -> AttackSummary:
-    """Sum a run up, and write its records."""
-    write_records(run.path / "records.parquet", record_columns(attacked.results))
+def summarise(run: RunFolder, attacked: AttackRun, images: ImageSet) -> AttackSummary:
+    """Sum a run on ``images`` up, and write its records."""
+    write_records(
+        run.path / "records.parquet",
+        [attack_block(r, images_of(r.index, images)) for r in attacked.results],
+    )
     lines: list[AttackLine] = []
     for result in attacked.results:
         right = result.clean_prediction == result.labels

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from advdetect import data as datasets
 from advdetect import report as reports
 from advdetect import storage
 from advdetect.checks import check_images
@@ -16,12 +14,16 @@ from advdetect.guard import Guard
 from advdetect.networks import LoadedModel
 from advdetect.report.figures import Figures
 from advdetect.report.report import Report
-from advdetect.runs import RunFolder, write_records
-from advdetect.workflows.attacking import attack_data, read_attacks, record_columns
-from advdetect.workflows.evaluating import Evaluation, evaluate_attacks
-from advdetect.workflows.guards import load_guard
-from advdetect.workflows.picturing import figures_of
+from advdetect.runs import RunFolder, choose_executor
+from advdetect.runs.records import Block
+from advdetect.workflows.attacking import attack_data
+from advdetect.workflows.attacking_worker import device_of
+from advdetect.workflows.evading import evade, in_folder
+from advdetect.workflows.evaluating import evaluate_attacks
+from advdetect.workflows.keeping import keep, kept
+from advdetect.workflows.picturing import embedding_of, figures_of, pictures_of
 from advdetect.workflows.progress import Track, untracked
+from advdetect.workflows.reporting import report_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ def evaluate_into(
     suite: str = "standard",
     seed: int = 0,
     limit: int | None = None,
-    settings: dict[str, Any] | None = None,
+    adaptive: int = 0,
+    workers: int | None = None,
+    ray: str | None = None,
     track: Track = untracked,
 ) -> EvaluatedRun:
     """Attack a guard's model, judge every input, and write the report; resumes what was begun.
@@ -51,11 +55,13 @@ def evaluate_into(
         guard: The guard.
         images: Evaluation images; all of them are judged clean.
         folder: The run's folder.
-        name: How the guard was named, so that the run can find it again.
+        name: How the guard was named.
         suite: Name in ``SUITES``.
         seed: Seeds the attacks.
         limit: Attack the first so many images alone.
-        settings: How the images were loaded, so that the run can find them again.
+        adaptive: Attack the guard itself, knowingly, on the first so many images.
+        workers: Processes that attack, see ``attack_data``.
+        ray: A Ray cluster's address; its hosts attack instead.
         track: Shows progress.
 
     Raises:
@@ -71,8 +77,8 @@ def evaluate_into(
     extra = {
         "guard": name,
         "guard_sha256": _guard_fingerprint(guard),
-        "settings": settings or {},
         "judged": images.fingerprint,
+        "adaptive": adaptive,
     }
     run, results = attack_data(
         model,
@@ -80,52 +86,41 @@ def evaluate_into(
         folder,
         suite=suite,
         seed=seed,
+        workers=workers,
+        ray=ray,
         command="evaluate",
         extra=extra,
         track=track,
     )
-    evaluation = evaluate_attacks(guard, images, results, model=model.name, track=track)
-    return _write(run, guard, images, evaluation)
+    knowing: list[Block] = []
+    if adaptive:
+        some = images.subset(range(min(adaptive, len(images))))
+        executor = choose_executor(workers, ray, gpu=device_of(guard.model).type == "cuda")
+        knowing = evade(guard, some, in_folder(guard, some, run, seed, executor, track))
+    evaluation = evaluate_attacks(
+        guard, images, results, model=model.name, knowing=knowing, track=track
+    )
+    keep(
+        run.path,
+        evaluation.judged,
+        pictures_of(images, evaluation),
+        embedding_of(guard, images, evaluation),
+    )
+    return evaluate_again(run.path)
 
 
-def evaluate_again(folder: Path, *, track: Track = untracked) -> EvaluatedRun:
-    """Make the report of a finished run again from what it kept, without attacking.
+def evaluate_again(folder: Path) -> EvaluatedRun:
+    """Work out every figure of a finished evaluation again from its records, without a model.
 
     Raises:
-        FileError: there is no finished evaluation in the folder, or its guard has changed.
+        FileError: there is no finished evaluation in the folder.
     """
     run = RunFolder.open(folder)
-    about = run.configuration
     if run.manifest["command"] != "evaluate":
         raise FileError(f"{folder} is a run of {run.manifest['command']}, not of evaluate")
-    guard = load_guard(about["guard"])
-    if _guard_fingerprint(guard) != about["guard_sha256"]:
-        raise FileError(f"the guard {about['guard']} has changed since {folder} was made")
-    settings: dict[str, Any] = about["settings"]
-    size, root = settings.get("resize"), settings.get("data_root")
-    images = datasets.load(
-        about["data"],
-        split=about["split"],
-        resize=None if size is None else (size[0], size[1]),
-        data_root=None if root is None else Path(root),
-        channels=settings.get("channels"),
-    )
-    if images.fingerprint != about["judged"]:
-        raise FileError(f"the data {about['data']} have changed since {folder} was made")
-    evaluation = evaluate_attacks(
-        guard, images, read_attacks(run), model=about["model"], track=track
-    )
-    return _write(run, guard, images, evaluation)
-
-
-def _write(run: RunFolder, guard: Guard, images: ImageSet, evaluation: Evaluation) -> EvaluatedRun:
-    columns = record_columns([result for result, _ in evaluation.attacked])
-    for name in ("score", "p_value", "flagged"):
-        columns[name] = [v for _, seen in evaluation.attacked for v in getattr(seen, name).tolist()]
-    write_records(run.path / "records.parquet", columns)
-    figures = figures_of(guard, images, evaluation)
-    files = reports.write(evaluation.report, figures, run.path)
-    return EvaluatedRun(evaluation.report, figures, tuple(files))
+    judged, pictures, embedding = kept(folder)
+    report, figures = report_of(judged), figures_of(judged, pictures, embedding)
+    return EvaluatedRun(report, figures, tuple(reports.write(report, figures, folder)))
 
 
 def _guard_fingerprint(guard: Guard) -> str:

@@ -15,7 +15,8 @@ from advdetect.errors import InputError
 from advdetect.features import record
 from advdetect.guard import Guard
 from advdetect.metrics import mean
-from advdetect.report.report import ClassCutRow, CutRow
+from advdetect.report.report import ClassCutRow
+from advdetect.runs.records import Block
 from advdetect.similarity.bits import BitCodes, hamming_similarity
 from advdetect.similarity.spectral import fiedler_partition
 from advdetect.workflows.observing import Observed
@@ -79,7 +80,7 @@ def cut_attacks(
     *,
     per_class: int = PER_CLASS,
     seed: int = 0,
-) -> tuple[CutRow, ...]:
+) -> tuple[Block, ...]:
     """Cut clean and attacked inputs of each predicted class apart, as many of each.
 
     Args:
@@ -90,17 +91,18 @@ def cut_attacks(
         seed: Draws the inputs.
 
     Returns:
-        By attack, the mean accuracy over the predicted classes with enough inputs of each kind.
+        A block for each attack and predicted class with enough inputs of each kind: which of its
+        inputs are adversarial, and on which side of the cut they fall.
     """
     known = (guard.fitting.origin == 0).numpy()
     usual = guard.fitting.rows.numpy()[known], guard.fitting.predicted.numpy()[known]
-    found: list[CutRow] = []
+    found: list[Block] = []
     for result, seen in attacked:
         if result.control:
             continue
         generator = np.random.default_rng(seed)
-        hit = seen[result.counted.cpu().numpy()]
-        accuracies: list[float] = []
+        counted = result.counted.cpu().numpy()
+        hit = seen[counted]
         for c in np.unique(hit.predicted).tolist():
             kinds = [np.flatnonzero(kind.predicted == c) for kind in (clean, hit)]
             n = min(per_class, *map(len, kinds))
@@ -109,8 +111,12 @@ def cut_attacks(
             a, b = (generator.permutation(rows)[:n] for rows in kinds)
             rows = np.concatenate([clean.rows[a], hit.rows[b]])
             cut = transductive_cut(rows, np.full(2 * n, c), *usual)
-            accuracies.append(cut_accuracy(cut.side, np.repeat([False, True], n)))
-        found.append(CutRow(result.attack, result.eps, mean(accuracies)))
+            found.append(
+                Block(
+                    {"attack": result.attack, "eps": result.eps, "predicted": c},
+                    {"adversarial": np.repeat([False, True], n), "side": cut.side},
+                )
+            )
     return tuple(found)
 
 

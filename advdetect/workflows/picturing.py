@@ -1,65 +1,73 @@
 """What the figures of a report show: chosen from an evaluation, drawn elsewhere."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from advdetect.attacks import ATTACKS, AttackResult
+from advdetect.attacks import ATTACKS, AttackResult, Budget
 from advdetect.data import ImageSet
 from advdetect.detectors.transductive import embed
 from advdetect.guard import Guard
 from advdetect.metrics import robust_accuracy_curve
 from advdetect.report.figures import Embedding, Figures, PictureRow
 from advdetect.report.words import attack_words
+from advdetect.runs.records import Block
 from advdetect.workflows.evaluating import Evaluation
+from advdetect.workflows.judging import Judged
 from advdetect.workflows.observing import Observed
+from advdetect.workflows.recording import ATTACK, CLEAN, CONTROL, distance, of_kind, right
 
 PICTURES = 6
 EMBEDDED = 150  # inputs of each kind in the Fiedler embedding
 
 
-def figures_of(guard: Guard, images: ImageSet, evaluation: Evaluation) -> Figures:
-    """Choose scores, curves, pictures and an embedding."""
-    counted = {
-        str(result.budget): seen.score[result.counted.numpy()]
-        for result, seen in evaluation.attacked
-    }
+def figures_of(
+    judged: Judged, pictures: tuple[PictureRow, ...], embedding: Embedding | None
+) -> Figures:
+    """Scores and curves from the records, beside pictures and an embedding."""
+    (clean,) = of_kind(judged.records, CLEAN)
+    attacks = of_kind(judged.records, ATTACK, CONTROL)
     return Figures(
-        evaluation.clean.score,
-        counted,
-        frozenset(str(r.budget) for r, _ in evaluation.attacked if r.control),
-        _threshold(guard),
-        _curves([result for result, _ in evaluation.attacked]),
-        _pictures(images, evaluation),
-        _embedding(guard, images, evaluation),
+        clean["score"],
+        {_budget(block): block["score"][_counted(block)] for block in attacks},
+        frozenset(_budget(block) for block in of_kind(attacks, CONTROL)),
+        judged.about["threshold"],
+        _curves(of_kind(attacks, ATTACK)),
+        pictures,
+        embedding,
     )
 
 
-def _threshold(guard: Guard) -> float | None:
-    """The score beyond which inputs are flagged, where it is one for all classes."""
-    if guard.calibration.predicted is not None:
-        return None
-    known = np.sort(guard.calibration.scores)
-    return float(known[-int(guard.false_alarm_rate * (len(known) + 1) + 1e-9)])
+def _budget(block: Block) -> str:
+    eps = block.keys["eps"]
+    return str(Budget(str(block.keys["attack"]), None if eps is None else float(eps)))
+
+
+def _counted(block: Block) -> NDArray[np.bool_]:
+    control = block.keys["kind"] == CONTROL
+    return right(block) & (~block["success"] if control else block["success"])
 
 
 def _curves(
-    results: list[AttackResult],
+    attacks: Sequence[Block],
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64], str]]:
     """Robust accuracy against eps, drawn whole by attacks that seek the smallest perturbation."""
     curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64], str]] = {}
-    for result in results:
-        if not ATTACKS[result.attack].minimum_norm or result.eps is not None:
+    for block in attacks:
+        name = str(block.keys["attack"])
+        if block.keys["eps"] is not None or not ATTACKS[name].minimum_norm:
             continue
-        sizes = np.where(result.success.numpy(), result.distances.numpy(), np.inf)
+        sizes = np.where(block["success"], distance(block), np.inf)
         finite = sizes[np.isfinite(sizes)]
         if len(finite):
             eps = np.linspace(0, 1.02 * float(finite.max()), 200)
-            curves[result.attack] = (eps, robust_accuracy_curve(sizes, eps), result.norm)
+            curves[name] = (eps, robust_accuracy_curve(sizes, eps), str(block.keys["norm"]))
     return curves
 
 
-def _pictures(images: ImageSet, evaluation: Evaluation) -> tuple[PictureRow, ...]:
-    """One success of each of several attacks, each of another image, first come first shown."""
+def pictures_of(images: ImageSet, evaluation: Evaluation) -> tuple[PictureRow, ...]:
+    """Show a success of each of several attacks, each of another image, first come first."""
     names = images.classes or tuple(str(c) for c in range(1 + int(images.labels.max())))
     position = {int(index): i for i, index in enumerate(images.index)}
     shown: list[PictureRow] = []
@@ -98,8 +106,8 @@ def _spread(
     return list(families.values())[:PICTURES]
 
 
-def _embedding(guard: Guard, images: ImageSet, evaluation: Evaluation) -> Embedding | None:
-    """Clean and attacked inputs of the predicted class and the attack that have most."""
+def embedding_of(guard: Guard, images: ImageSet, evaluation: Evaluation) -> Embedding | None:
+    """Embed clean and attacked inputs of the predicted class and the attack that have most."""
     best: tuple[int, AttackResult, Observed, int] | None = None
     for result, seen in evaluation.attacked:
         if result.control:

@@ -40,18 +40,19 @@ class GuardBoundary(Evasion):
         budgets: Sequence[float],
         generator: torch.Generator,
     ) -> list[Best]:
-        found = self._walk(target, images, labels)
         rows = torch.arange(len(images), device=images.device)
         best, reached = Best.none(images), []
+        found = self._walk(target, images, labels, best)
         for eps in budgets:
             # Just inside: the walk ends on the edge, up to its tolerance.
             near = project(found, images, eps, self.norm)
             whole = (near - found).abs().flatten(1).amax(1) <= 1e-6
-            best.keep(rows[whole], near[whole], labels[whole], target.ask(near[whole]))
+            if whole.any():
+                best.keep(rows[whole], near[whole], labels[whole], target.ask(near[whole]))
             reached.append(best.copy())
         return reached
 
-    def _walk(self, target: Target, images: Tensor, labels: Tensor) -> Tensor:
+    def _walk(self, target: Target, images: Tensor, labels: Tensor, best: Best) -> Tensor:
         """Pictures at the edge of what the guard lets pass; the image itself where none is."""
         foolbox()
         from advdetect.attacks.decision import UnitHopSkipJump
@@ -65,11 +66,11 @@ class GuardBoundary(Evasion):
                 max_gradient_eval_steps=150,
                 constraint=self.norm,
             )
-            model = foolbox().PyTorchModel(
-                _Passed(target, labels[able]).eval(), bounds=(0, 1), device=images.device
-            )
+            passed = _Passed(target, labels[able])
+            model = foolbox().PyTorchModel(passed.eval(), bounds=(0, 1), device=images.device)
             criterion = foolbox().criteria.Misclassification(labels[able])
             walked[able] = attack.run(model, images[able], criterion, starting_points=start[able])
+            best.forwards[able] += passed.calls
         return walked
 
     def _start(self, target: Target, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,8 +96,10 @@ class _Passed(nn.Module):
         super().__init__()
         self.target = target
         self.labels = labels
+        self.calls = 0
 
     def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
         said = self.target.ask(images)
         flagged = said.p_value <= self.target.false_alarm_rate
         seen = torch.where(flagged, self.labels, said.label)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -26,7 +26,12 @@ class Descent(Climb):
         restarts: How many starts.
         sharpness: Of the guard's stand-in, at the first step and at the last.
         step_size: First and last step, in units of eps.
+
+    Attributes:
+        GRADIENTS: Taken at every step.
     """
+
+    GRADIENTS: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class Descent(Climb):
                 best.keep(rows, moved, labels[rows], look)
                 if step == self.steps:
                     return
+                best.backwards[rows] += self.GRADIENTS
                 gradient = self._gradient(look, moved, labels[rows], guide, share)
             length = eps * between(self.step_size, share)
             with torch.no_grad():

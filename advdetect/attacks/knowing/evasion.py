@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import final
 
 import torch
@@ -23,22 +23,28 @@ class Best:
         images: ``(n, c, h, w)``; the clean image where nothing has fooled the classifier.
         p_value: ``(n,)`` of an image that fools the classifier, -1 where none does.
         score: ``(n,)`` the guard's score of it, infinite where none does.
+        forwards: ``(n,)`` times that the guard has been asked about the image.
+        backwards: ``(n,)`` gradients taken.
     """
 
     images: Tensor
     p_value: Tensor
     score: Tensor
+    forwards: Tensor
+    backwards: Tensor
 
     @classmethod
     def none(cls, images: Tensor) -> "Best":
         """Nothing found yet."""
         n = len(images)
         nothing = torch.full((n,), -1.0, dtype=torch.float64, device=images.device)
-        return cls(images.clone(), nothing, torch.full_like(nothing, torch.inf))
+        passes = torch.zeros(n, dtype=torch.int64, device=images.device)
+        score = torch.full_like(nothing, torch.inf)
+        return cls(images.clone(), nothing, score, passes, passes.clone())
 
     def copy(self) -> "Best":
         """The state as it is now."""
-        return Best(self.images.clone(), self.p_value.clone(), self.score.clone())
+        return Best(*(getattr(self, field.name).clone() for field in fields(self)))
 
     @property
     def open(self) -> Tensor:
@@ -46,7 +52,15 @@ class Best:
         return (self.p_value <= ENOUGH).nonzero().squeeze(1)
 
     def keep(self, rows: Tensor, images: Tensor, labels: Tensor, said: Look | Answers) -> None:
-        """Take up what fools the classifier and looks more usual than what was found before."""
+        """Take up what fools the classifier and looks more usual than what was found before.
+
+        Args:
+            rows: ``(m,)`` which images were asked about.
+            images: ``(m, c, h, w)`` what was asked.
+            labels: ``(m,)`` their true classes.
+            said: What the guard said.
+        """
+        self.forwards[rows] += 1
         p_value, score = said.p_value.double(), said.true_score.double()
         before = self.p_value[rows]
         better = (p_value > before) | ((p_value == before) & (score < self.score[rows]))

@@ -28,6 +28,7 @@ class JointPGD(Descent):
         weight is that of dual ascent.
     """
 
+    GRADIENTS: ClassVar[int] = 2
     MOVE: ClassVar[tuple[float, float]] = (0.1, 0.01)  # of the weight, first step and last
 
     def __init__(

@@ -1,5 +1,7 @@
 """Orthogonal PGD: each goal along the level set of the other."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,8 @@ class OrthogonalPGD(Descent):
     Source:
         Bryniarski, Hingun, Pachuca, Wang & Carlini 2021, arXiv:2106.15023, section 4.3.
     """
+
+    GRADIENTS: ClassVar[int] = 2
 
     def _gradient(
         self, look: Look, images: Tensor, labels: Tensor, guide: Guide, share: float

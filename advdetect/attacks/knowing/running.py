@@ -36,6 +36,8 @@ class KnowingResult:
         p_value: ``(n, k)`` the guard's p-value of it.
         score: ``(n, k)`` the guard's score of it.
         distances: ``(n, k)`` size of the perturbation.
+        forwards: ``(n, k)`` times that the guard was asked, all smaller budgets included.
+        backwards: ``(n, k)`` gradients taken, likewise.
     """
 
     attack: str
@@ -49,6 +51,8 @@ class KnowingResult:
     p_value: Tensor
     score: Tensor
     distances: Tensor
+    forwards: Tensor
+    backwards: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -109,7 +113,8 @@ def evade_chunk(
                 target, images[right], labels[right], budgets, generator
             )
             for best, part in zip(reached, found, strict=True):
-                best.images[right] = part.images
+                for name in ("images", "forwards", "backwards"):
+                    getattr(best, name)[right] = getattr(part, name)
         answers = [target.ask(best.images) for best in reached]
     adversarial = torch.stack([best.images for best in reached], 1)
     return {
@@ -122,6 +127,8 @@ def evade_chunk(
         "distances": torch.stack(
             [perturbation_size(best.images - images, spec.norm) for best in reached], 1
         ),
+        "forwards": torch.stack([best.forwards for best in reached], 1),
+        "backwards": torch.stack([best.backwards for best in reached], 1),
     }
 
 

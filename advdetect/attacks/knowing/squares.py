@@ -41,6 +41,8 @@ class GuardSquare(Climb):
         generator: torch.Generator,
     ) -> None:
         rows = best.open
+        if not len(rows):
+            return
         height, width = images.shape[2:]
         stripes = _signs((len(images), images.shape[1], 1, width), generator).to(images)
         start = torch.where(

@@ -129,3 +129,16 @@ def test_an_image_at_ease_leaves_the_batch(known):
     known.guard.looked = 0
     evade(known, "linf_selective_pgd", 0.3, 0.4, 0.5)
     assert known.guard.looked == looks
+
+
+@pytest.mark.parametrize(
+    ("attack", "gradients"),
+    [("linf_selective_pgd", 1), ("linf_orthogonal_pgd", 2), ("linf_joint_pgd", 2)],
+)
+def test_passes_are_counted_image_by_image(known, attack, gradients):
+    chunk = evade(known, attack, 0.001, 0.1)
+    assert int(chunk["forwards"][:, 1].sum()) == known.guard.looked
+    # Two starts of 100 steps each, after the last of which there is no gradient.
+    assert chunk["forwards"][:, 0].tolist() == [202] * 8
+    assert chunk["backwards"][:, 0].tolist() == [200 * gradients] * 8
+    assert (chunk["forwards"].diff(dim=1) > 0).all()

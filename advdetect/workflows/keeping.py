@@ -1,0 +1,82 @@
+"""An evaluation's records and figures in its run folder, and read back without a model."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from advdetect import storage
+from advdetect.errors import FileError
+from advdetect.report.figures import Embedding, PictureRow
+from advdetect.runs.records import read_records, write_records
+from advdetect.workflows.judging import SCORE_KEYS, Judged
+from advdetect.workflows.recording import KEYS
+
+SCHEMA = 1
+CUT_KEYS = ("attack", "eps", "predicted")
+FILES = ("records.parquet", "scores.parquet", "cuts.parquet", "judged.json", "drawn.safetensors")
+
+
+def keep(
+    folder: Path, judged: Judged, pictures: tuple[PictureRow, ...], embedding: Embedding | None
+) -> None:
+    """Write what a report is made from."""
+    write_records(folder / "records.parquet", judged.records)
+    write_records(folder / "scores.parquet", judged.scores)
+    if judged.cuts:
+        write_records(folder / "cuts.parquet", judged.cuts)
+    tensors: dict[str, torch.Tensor] = {}
+    described: list[dict[str, Any]] = []
+    for i, row in enumerate(pictures):
+        about = asdict(row)
+        for name in ("clean", "attacked"):
+            tensors[f"{name}.{i}"] = torch.from_numpy(np.ascontiguousarray(about.pop(name)))
+        described.append(about)
+    if embedding is not None:
+        tensors["coordinates"] = torch.from_numpy(np.ascontiguousarray(embedding.coordinates))
+        tensors["kind"] = torch.from_numpy(embedding.kind)
+    if tensors:
+        storage.save_tensors(folder / "drawn.safetensors", tensors)
+    about = {
+        "schema": SCHEMA,
+        "about": dict(judged.about),
+        "pictures": described,
+        "embedding": None if embedding is None else embedding.title,
+        "cuts": bool(judged.cuts),
+    }
+    storage.write_json(folder / "judged.json", about)
+
+
+def kept(folder: Path) -> tuple[Judged, tuple[PictureRow, ...], Embedding | None]:
+    """Read what ``keep`` wrote.
+
+    Raises:
+        FileError: a file is missing or damaged: the evaluation has not come to its end.
+    """
+    if not (folder / "judged.json").is_file():
+        raise FileError(
+            f"{folder} holds no finished evaluation, judged.json is missing: repeat the command "
+            "that began it"
+        )
+    about = storage.read_json(folder / "judged.json", schema=SCHEMA)
+    cuts = read_records(folder / "cuts.parquet", CUT_KEYS) if about["cuts"] else []
+    judged = Judged(
+        about["about"],
+        tuple(read_records(folder / "records.parquet", KEYS)),
+        tuple(read_records(folder / "scores.parquet", SCORE_KEYS)),
+        tuple(cuts),
+    )
+    drawn = about["pictures"] or about["embedding"]
+    tensors = storage.load_tensors(folder / "drawn.safetensors") if drawn else {}
+    pictures = tuple(
+        PictureRow(tensors[f"clean.{i}"].numpy(), tensors[f"attacked.{i}"].numpy(), **row)
+        for i, row in enumerate(about["pictures"])
+    )
+    embedding = None
+    if about["embedding"] is not None:
+        embedding = Embedding(
+            tensors["coordinates"].numpy(), tensors["kind"].numpy(), about["embedding"]
+        )
+    return judged, pictures, embedding
