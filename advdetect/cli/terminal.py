@@ -116,7 +116,6 @@ def parse_eps(text: str | None) -> float | None:
 
 def eps_text(eps: float | None) -> str:
     """Write an eps as n/255 where it is a whole number of grey levels, - for none."""
-    if eps is None:
-        return "-"
-    levels = eps * 255
-    return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{eps:g}"
+    from advdetect.attacks import base
+
+    return "-" if eps is None else base.eps_text(eps)

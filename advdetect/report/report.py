@@ -78,14 +78,14 @@ class Report:
     layers: tuple[LayerRow, ...] = ()
     cuts: tuple[CutRow, ...] = ()
     class_cuts: tuple[ClassCutRow, ...] = ()
-    knowing: tuple[KnowingRow, ...] = ()
-    convergence: tuple[Convergence, ...] = ()
-    checks: Mapping[str, float] = field(default_factory=dict)
     worst_case: WorstCase | None = None
     guard: Mapping[str, Any] = field(default_factory=dict)
     threat_model: str = THREAT_MODEL
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    knowing: tuple[KnowingRow, ...] = ()
+    convergence: tuple[Convergence, ...] = ()
+    checks: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def detector(self) -> str:

@@ -56,8 +56,8 @@ class Robustness:
     robust_accuracy: Estimate
     success_rate: Estimate
     median_perturbation: Estimate
-    guarded_accuracy: Estimate = NONE
     control: bool = False
+    guarded_accuracy: Estimate = NONE
 
     @property
     def budget(self) -> str:

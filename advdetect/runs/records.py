@@ -89,5 +89,5 @@ def _runs(shared: Any, n: int) -> Iterator[tuple[int, int]]:
     for values in shared:
         codes = values.combine_chunks().dictionary_encode(null_encoding="encode").indices
         changes |= np.diff(codes.to_numpy()) != 0
-    starts = np.flatnonzero(np.append(True, changes)) if n else np.zeros(0, int)
-    yield from zip(starts.tolist(), np.append(starts[1:], n).tolist(), strict=True)
+    starts = np.flatnonzero(np.append(True, changes))[:n]
+    yield from zip(starts.tolist(), np.append(starts[1:], n)[: len(starts)].tolist(), strict=True)

@@ -23,7 +23,7 @@ from advdetect.workflows.attacking_worker import (
     device_of,
 )
 from advdetect.workflows.progress import Track, untracked
-from advdetect.workflows.recording import attack_block, images_of
+from advdetect.workflows.recording import attack_block, twins
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def summarise(run: RunFolder, attacked: AttackRun, images: ImageSet) -> AttackSu
     """Sum a run on ``images`` up, and write its records."""
     write_records(
         run.path / "records.parquet",
-        [attack_block(r, images_of(r.index, images)) for r in attacked.results],
+        [attack_block(r, twins(r.source, images)) for r in attacked.results],
     )
     lines: list[AttackLine] = []
     for result in attacked.results:

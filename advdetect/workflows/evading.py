@@ -22,7 +22,7 @@ from advdetect.runs import Executor, RunFolder, Shard, run_shards
 from advdetect.runs.records import Block
 from advdetect.workflows.attacking_worker import device_of
 from advdetect.workflows.progress import Track
-from advdetect.workflows.recording import EFFORTS, images_of, knowing_blocks
+from advdetect.workflows.recording import EFFORTS, knowing_blocks
 
 CHUNK = 50
 USUAL = Effort()
@@ -80,7 +80,7 @@ def evade(
         )
     blocks: list[Block] = []
     for (_, effort), result in results.items():
-        clean = images_of(result.index, images)
+        clean = images.images[: len(result)]
         blocks += knowing_blocks(result, clean, guard.detector_name, guard.false_alarm_rate, effort)
     return blocks
 

@@ -17,7 +17,7 @@ from advdetect.runs import versions
 from advdetect.runs.records import Block
 from advdetect.workflows.observing import Observed
 from advdetect.workflows.partitioning import cut_attacks
-from advdetect.workflows.recording import attack_block, clean_block, images_of
+from advdetect.workflows.recording import attack_block, clean_block, twins
 
 SCORE_KEYS = ("detector", "left_out", "layer", "features", "attack", "eps", "fitted")
 CLEAN = "clean"
@@ -63,7 +63,7 @@ def judge(
     own = guard.detector_name
     records = [clean_block(own, images, clean)]
     for result, seen in attacked:
-        records.append(attack_block(result, images_of(result.index, images), own, seen))
+        records.append(attack_block(result, twins(result.source, images), own, seen))
     judges = _Judges(guard, images, clean, attacked)
     scores = list(judges.blocks(own))
     for name in DETECTORS:

@@ -12,7 +12,9 @@ from advdetect.attacks import AttackResult
 from advdetect.attacks.base import Norm
 from advdetect.attacks.chunks import perturbation_size
 from advdetect.attacks.knowing import Effort, KnowingResult
+from advdetect.attacks.running import fingerprints
 from advdetect.data import ImageSet
+from advdetect.errors import InputError
 from advdetect.runs.records import Block
 from advdetect.workflows.observing import Observed
 
@@ -90,10 +92,20 @@ def knowing_blocks(
     ]
 
 
-def images_of(index: Tensor, images: ImageSet) -> Tensor:
-    """Clean images by source index."""
-    place = {int(i): row for row, i in enumerate(images.index)}
-    return images.images[torch.tensor([place[int(i)] for i in index], dtype=torch.int64)]
+def twins(source: Tensor, images: ImageSet) -> Tensor:
+    """Clean images ``(n, c, h, w)`` by their fingerprints ``(n,)``.
+
+    Raises:
+        InputError: not all of them are among ``images``.
+    """
+    place = {key: row for row, key in enumerate(fingerprints(images.images).tolist())}
+    missing = sum(key not in place for key in source.tolist())
+    if missing:
+        raise InputError(
+            f"the attacks were made on other images: {missing} of {len(source)} are not among "
+            f"those of {images.name}"
+        )
+    return images.images[torch.tensor([place[key] for key in source.tolist()], dtype=torch.int64)]
 
 
 def distance(block: Block) -> NDArray[np.float64]:

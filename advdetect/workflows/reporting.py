@@ -85,8 +85,8 @@ def _robustness(block: Block) -> Robustness:
         rate(~broken),
         rate(broken[correct]),
         median(distance(block)[correct & broken]),
-        rate(~broken | block["flagged"]),
         block.keys["kind"] == CONTROL,
+        rate(~broken | block["flagged"]),
     )
 
 

@@ -151,7 +151,6 @@ def test_an_array_file_that_is_text(small_model, refused, tmp_path):
         (("attack", "{small}", "--weights", "{none}"), "{small} has weights of its own: --weights"),
         (("attack", "torchvision:resnet0"), "torchvision has no classifier named 'resnet0'"),
         (("evaluate", "{guard}", "--data", "fashion-mnist"), "expected images of shape (1, 8, 8)"),
-        (("evaluate", "{guard}", "--adaptive"), "attacks that know the guard are not part of this"),
     ],
 )
 def test_paths_and_options(

@@ -212,7 +212,7 @@ def test_ctrl_c_says_how_to_go_on(advdetect, small_model, tmp_path, monkeypatch)
     def interrupted(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("advdetect.workflows.attacking.attack_chunk", interrupted)
+    monkeypatch.setattr("advdetect.workflows.attacking_worker.attack_chunk", interrupted)
     options = ["--suite", "quick", "--limit", "3", "--out", tmp_path / "run"]
     result = advdetect("attack", small_model, *DIGITS, *options)
     assert result.exit_code == 130
@@ -223,7 +223,7 @@ def test_a_bug_keeps_its_traceback(advdetect, small_model, tmp_path, monkeypatch
     def broken(*_arguments, **_options):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("advdetect.workflows.attacking.attack_chunk", broken)
+    monkeypatch.setattr("advdetect.workflows.attacking.summarise", broken)
     options = ["--suite", "quick", "--limit", "3", "--out", tmp_path / "run"]
     result = advdetect("attack", small_model, *DIGITS, *options)
     assert isinstance(result.exception, ZeroDivisionError)

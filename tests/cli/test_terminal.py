@@ -51,7 +51,7 @@ def test_an_eps_is_a_size(text):
 
 
 @pytest.mark.parametrize(
-    ("eps", "expected"), [(None, "-"), (8 / 255, "8/255"), (0.1, "0.1"), (1.5, "1.5"), (0, "0/255")]
+    ("eps", "expected"), [(None, "-"), (8 / 255, "8/255"), (0.1, "0.1"), (1.5, "1.5"), (0, "0")]
 )
 def test_eps_is_written_in_grey_levels_where_it_is_some(eps, expected):
     assert eps_text(eps) == expected

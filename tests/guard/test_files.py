@@ -231,8 +231,13 @@ def calls_of(tree):
             yield ast.unparse(node.func), keywords
 
 
-def test_the_source_unpickles_nowhere():
-    sources = sorted(Path(advdetect.__file__).parent.rglob("*.py"))
+# Between a process and those it started, through a pipe; never a file.
+SPEAK_TO_THEIR_OWN = ("runs/processes.py", "workflows/attacking_worker.py")
+
+
+def test_the_source_unpickles_no_file():
+    package = Path(advdetect.__file__).parent
+    sources = sorted(package.rglob("*.py"))
     loads = 0
     for source in sources:
         tree = ast.parse(source.read_text())
@@ -246,7 +251,8 @@ def test_the_source_unpickles_nowhere():
             for node in ast.walk(tree)
             if isinstance(node, ast.ImportFrom)
         }
-        assert not imported & {"pickle", "joblib", "dill", "cloudpickle", "shelve"}, source
+        if source.relative_to(package).as_posix() not in SPEAK_TO_THEIR_OWN:
+            assert not imported & {"pickle", "joblib", "dill", "cloudpickle", "shelve"}, source
         for name, keywords in calls_of(tree):
             if name == "torch.load":
                 assert keywords["weights_only"] == "True", source

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from advdetect.errors import FileError
-from advdetect.metrics import NONE, Estimate
+from advdetect.metrics import NONE, Estimate, wilson
 from advdetect.report import Report
 from advdetect.report.plain import to_plain
-from advdetect.report.report import FalseAlarms
+from advdetect.report.report import ALL, FalseAlarms, KnowingRow
 
 
 def test_the_file_holds_what_others_rely_on(report):
@@ -143,11 +143,25 @@ def test_a_guard_as_it_was_fitted_covers_attacks_that_it_was_not_fitted_on(repor
     assert len(found.pairs()) == 1
 
 
-def test_attacks_that_know_the_guard_are_apart(report):
-    first = report.detection[0]
-    found = small(report, shaped(first, 0.9), shaped(first, 0.1, adaptive=True))
-    assert found.worst().auroc.value == 0.9
-    assert found.worst(adaptive=True).auroc.value == 0.1
+def test_attacks_that_know_the_guard_are_ordered_by_budget(report):
+    def row(attack, eps, share, detector=report.detector, norm="linf"):
+        success = {key: wilson(round(100 * share), 100) for key in ("0.01", "0.05", "0.5")}
+        return KnowingRow(detector, attack, norm, eps, success)
+
+    rows = (
+        row("linf_joint_pgd", 0.1, 0.8),
+        row(ALL, 0.1, 0.9),
+        row(ALL, 8 / 255, 0.5),
+        row(ALL, 0.5, 0.7, norm="l2"),
+        row(ALL, 8 / 255, 0.2, detector="fiedler"),
+    )
+    found = replace(report, knowing=rows)
+    assert found.evasion() == (rows[2], rows[1], rows[3])
+    assert found.evasion("fiedler") == (rows[4],)
+    assert found.evasion_at_a_small_budget() == rows[2]
+    assert found.evaded(rows[1]).value == 0.9
+    assert replace(report, knowing=rows[:1]).evasion() == rows[:1]
+    assert report.evasion_at_a_small_budget() is None
 
 
 def test_noise_is_loud_beyond_three_times_the_nominal_rate(report):

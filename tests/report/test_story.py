@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
-from advdetect.metrics import NONE, Estimate
+from advdetect.metrics import NONE, Estimate, wilson
 from advdetect.report import tables
 from advdetect.report.blocks import Cell, Folded, Gallery, Points, Table, Text
-from advdetect.report.report import FalseAlarms
+from advdetect.report.report import FalseAlarms, KnowingRow
 from advdetect.report.story import NOT_ADAPTIVE, tell
 from advdetect.report.words import row_words
+
+EVADED = {"0.01": wilson(190, 200), "0.05": wilson(180, 200), "0.5": wilson(100, 200)}
 
 
 def table_of(blocks) -> Table:
@@ -160,8 +162,8 @@ def test_other_detectors_are_compared_on_their_worst_attacks(report):
 def test_what_is_not_promised_depends_on_what_was_tried(story, report, figures):
     points = section(story, "Threat model, and what is not promised").blocks[1]
     assert NOT_ADAPTIVE in points.items
-    known = replace(report.detection[0], adaptive=True)
-    changed = tell(replace(report, detection=(*report.detection, known)), figures, ())
+    row = KnowingRow(report.detector, "linf_joint_pgd", "linf", 8 / 255, EVADED)
+    changed = tell(replace(report, knowing=(row,)), figures, ())
     points = section(changed, "Threat model, and what is not promised").blocks[1]
     assert NOT_ADAPTIVE not in points.items
     assert section(changed, "Attacks that know the guard")

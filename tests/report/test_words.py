@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from advdetect.metrics import NONE, Estimate
+from advdetect.metrics import NONE, Estimate, wilson
+from advdetect.report.report import KnowingRow
 from advdetect.report.words import (
     attack_words,
     between,
@@ -101,10 +102,12 @@ def test_a_headline_says_what_the_guard_was_not_fitted_on(report):
 def test_a_headline_admits_alarms_at_noise_and_attackers_who_know(report):
     row = report.detection[0]
     noise = rated(row, 0.9, attack="linf_uniform_noise", control=True)
-    known = rated(row, 0.1, adaptive=True)
-    found = headline(replace(report, detection=(rated(row, 0.9), noise, known)))
+    success = {key: wilson(9, 10) for key in ("0.01", "0.05", "0.5")}
+    known = (KnowingRow(report.detector, "all attacks", "linf", 8 / 255, success),)
+    found = headline(replace(report, detection=(rated(row, 0.9), noise), knowing=known))
     assert "It also flags 90.0 % [0 to 100 %] of images with harmless uniform noise" in found
-    assert "Against an attack that knows the guard, FGSM L\u221e 4/255, it flags 10.0 %" in found
+    assert "An attacker who knows the guard gets 90.0 % [" in found
+    assert "of correctly classified images past both at L\u221e 8/255." in found
 
 
 def test_a_headline_without_any_success(bare):

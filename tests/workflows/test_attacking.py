@@ -14,7 +14,8 @@ from advdetect.errors import FileError, InputError, ModelError
 from advdetect.networks import LoadedModel, load_model
 from advdetect.runs import RunFolder
 from advdetect.runs.records import read_records
-from advdetect.workflows.attacking import attack_data, read_attacks, record_columns, summarise
+from advdetect.workflows.attacking import attack_data, read_attacks, summarise
+from advdetect.workflows.recording import KEYS
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def some(digits):
 def finished(small, some, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "attacked"
     run, attacked = attack_data(small, some, folder, suite="quick", seed=3)
-    return run, attacked, summarise(run, attacked)
+    return run, attacked, summarise(run, attacked, some)
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_run_goes_on_where_it_was_stopped(finished, small, some, tmp_path):
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "adversarial").iterdir()}
     assert len(done) == 3
     run, attacked = attack_data(small, some, tmp_path, suite="quick", seed=3)
-    summarise(run, attacked)
+    summarise(run, attacked, some)
     assert {path: path.stat().st_mtime_ns for path in done} == done  # nothing was done twice
     other = finished[0].path
     names = sorted(str(path.relative_to(other)) for path in other.rglob("*") if path.is_file())
@@ -197,11 +198,21 @@ def test_the_summary_counts_what_happened(finished, small, some):
 
 def test_records_hold_a_row_per_image_and_attack(finished, some):
     run, attacked, _ = finished
-    records = read_records(run.path / "records.parquet")
-    assert records == record_columns(attacked.results)
-    assert len(records["index"]) == 4 * 130
-    assert records["index"] == some.index.tolist() * 4
-    assert records["label"] == some.labels.tolist() * 4
-    success = np.array(records["prediction"]) != np.array(records["label"])
-    assert records["success"] == success.tolist()
-    assert set(records["eps"]) == {8 / 255, None}
+    blocks = read_records(run.path / "records.parquet", KEYS)
+    assert [block.keys["attack"] for block in blocks] == [r.attack for r in attacked.results]
+    assert [block.keys["kind"] for block in blocks] == ["attack"] * 3 + ["control"]
+    for block, result in zip(blocks, attacked.results, strict=True):
+        assert block.keys["eps"] == result.eps
+        assert block["index"].tolist() == some.index.tolist()
+        assert block["label"].tolist() == some.labels.tolist()
+        assert block["success"].tolist() == (block["prediction"] != block["label"]).tolist()
+        change = (result.adversarial - some.images).flatten(1)
+        np.testing.assert_allclose(block["linf"], change.abs().amax(1))
+        np.testing.assert_allclose(block["l2"], change.norm(dim=1), rtol=1e-6)
+
+
+def test_attacks_on_other_images_are_no_records_of_these(finished, digits):
+    run, attacked, _ = finished
+    others = digits["evaluation"].subset(range(130))
+    with pytest.raises(InputError, match="the attacks were made on other images: 130 of 130 are"):
+        summarise(run, attacked, others)

@@ -4,18 +4,23 @@ import importlib
 import json
 import pkgutil
 import shutil
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 
-import numpy as np
 import pytest
+from torch import nn
 
-from advdetect import data, storage, workflows
+from advdetect import data, workflows
+from advdetect.attacks.knowing import ADAPTIVE, EPS
 from advdetect.errors import FileError, InputError
 from advdetect.guard import Guard
+from advdetect.report.report import ALL
 from advdetect.runs.records import read_records
 from advdetect.workflows import demonstrating
 from advdetect.workflows.attacking import attack_data
 from advdetect.workflows.evaluating_run import evaluate_again, evaluate_into
+from advdetect.workflows.keeping import FILES
+from advdetect.workflows.recording import KEYS
 
 KEPT = ("records.parquet", "report.json", "report.md")
 
@@ -48,53 +53,44 @@ def test_files_and_records(evaluated, small_guard, digits):
     assert report == done.report.to_json()
     assert report["clean"]["n"] == len(digits["evaluation"])
     assert (report["model"], report["data"], report["split"]) == ("small", "digits", "evaluation")
-    records = read_records(folder / "records.parquet")
-    assert records["index"] == digits["evaluation"].index[:12].tolist() * 4
+    clean, *blocks = read_records(folder / "records.parquet", KEYS)
+    assert clean["index"].tolist() == digits["evaluation"].index.tolist()
+    for block in blocks:
+        assert block["index"].tolist() == digits["evaluation"].index[:12].tolist()
+        assert (block["flagged"] == (block["p_value"] <= small_guard.false_alarm_rate)).all()
+        assert not any("time" in name or "second" in name for name in block.columns)
+    assert len(blocks) == 4
     assert "http" not in (folder / "report.html").read_text().replace("http://www.w3.org", "")
-    for p_value, flagged in zip(records["p_value"], records["flagged"], strict=True):
-        assert flagged == (p_value <= small_guard.false_alarm_rate)
-    assert not any("time" in name or "second" in name for name in records)
 
 
-def test_made_again_without_attacking_it_has_the_same_bytes(folder, monkeypatch):
-    def attacked(*_arguments, **_options):
-        raise AssertionError("something was attacked")
-
-    monkeypatch.setattr("advdetect.workflows.attacking.attack_chunk", attacked)
+def test_made_again_from_its_records_alone_it_has_the_same_bytes(folder):
     before = contents(folder)
-    for name in KEPT:
+    for name in KEPT[1:]:
         (folder / name).unlink()
-    evaluate_again(folder)
+    shutil.rmtree(folder / "adversarial")
+    with no_model():
+        evaluate_again(folder)
     assert contents(folder) == before
 
 
-def test_a_guard_that_has_changed_is_refused(folder, small_guard_folder, tmp_path):
-    """The run names its guard's folder, where another one lies by now."""
-    place = tmp_path / "guard"
-    manifest = storage.read_json(folder / "manifest.json")
-    manifest["configuration"]["guard"] = str(place)
-    storage.write_json(folder / "manifest.json", manifest)
-    guard = Guard.load(small_guard_folder)
-    guard.save(place)
-    evaluate_again(folder)
-    guard.false_alarm_rate = 0.2
-    guard.save(place)
-    with pytest.raises(FileError, match=r"the guard .* has changed since .* was made"):
-        evaluate_again(folder)
-    shutil.rmtree(place)
-    with pytest.raises(FileError, match=r"no guard '.*guard' \(no such folder\)"):
-        evaluate_again(folder)
+@contextmanager
+def no_model():
+    """Nothing is built, and nothing passes through a module."""
+
+    def refuse(*_arguments, **_options):
+        raise AssertionError("a model was used")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Module, "__call__", refuse)
+        patch.setattr(nn.Module, "__init__", refuse)
+        yield
 
 
-def test_data_that_have_changed_are_refused(folder, digits, tmp_path):
-    """The run names a file, in which other pictures lie by now."""
-    some = digits["reference"]
-    np.savez(tmp_path / "other.npz", images=some.images.numpy(), labels=some.labels.numpy())
-    manifest = storage.read_json(folder / "manifest.json")
-    manifest["configuration"]["data"] = str(tmp_path / "other.npz")
-    storage.write_json(folder / "manifest.json", manifest)
-    with pytest.raises(FileError, match=r"the data .*other.npz have changed since .* was made"):
-        evaluate_again(folder)
+def test_the_command_repeated_changes_nothing(folder, small_guard, small_guard_folder, digits):
+    before = contents(folder)
+    name = str(small_guard_folder)
+    evaluate_into(small_guard, digits["evaluation"], folder, name=name, suite="quick", limit=12)
+    assert contents(folder) == before
 
 
 def test_other_runs_are_no_evaluations(small, digits, tmp_path):
@@ -105,10 +101,43 @@ def test_other_runs_are_no_evaluations(small, digits, tmp_path):
         evaluate_again(tmp_path / "nothing")
 
 
-def test_an_unfinished_evaluation_is_refused(folder):
-    next((folder / "adversarial").glob("linf_fgsm*")).unlink()
-    with pytest.raises(FileError, match="is not finished, linf_fgsm-8_255-000000 is missing"):
+@pytest.mark.parametrize("name", FILES)
+def test_an_unfinished_evaluation_is_refused(folder, name):
+    if not (folder / name).exists():
+        pytest.skip("an evaluation without cuts")
+    (folder / name).unlink()
+    with pytest.raises(FileError, match=name):
         evaluate_again(folder)
+
+
+def test_a_guard_attacked_knowingly(small_guard, small_guard_folder, digits, tmp_path):
+    options = {"name": str(small_guard_folder), "suite": "quick", "limit": 6, "adaptive": 6}
+    done = evaluate_into(small_guard, digits["evaluation"], tmp_path, **options)
+    report = done.report
+    together = report.evasion()
+    assert [row.eps for row in together] == list(EPS["linf"])
+    assert together[-1].success["0.05"].value == 1  # any image may become any other
+    blocks = read_records(tmp_path / "records.parquet", KEYS)
+    for row in report.knowing:
+        if row.attack == ALL:
+            continue
+        (block,) = (
+            b
+            for b in blocks
+            if (b.keys["kind"], b.keys["attack"], b.keys["eps"]) == ("knowing", row.attack, row.eps)
+        )
+        right = block["clean_prediction"] == block["label"]
+        evaded = (block["prediction"] != block["label"]) & (block["p_value"] > 0.05)
+        assert row.success["0.05"].value == pytest.approx(evaded[right].mean())
+        # Judged by the guard itself, on the pictures that are kept.
+        assert (block["linf"] <= row.eps + 1e-6).all()
+    assert {row.attack for row in report.convergence} <= set(ADAPTIVE)
+    assert len(report.convergence) == len(EPS["linf"])
+    before = contents(tmp_path)
+    kept = next((tmp_path / "adversarial" / "knowing-logistic").glob("linf_joint*"))
+    kept.unlink()
+    evaluate_into(small_guard, digits["evaluation"], tmp_path, **options)
+    assert contents(tmp_path) == before
 
 
 def test_images_that_do_not_fit_are_refused_before_anything_is_attacked(small_guard, tmp_path):

@@ -47,7 +47,7 @@ def some(digits):
 def expected(small, some, tmp_path_factory):
     """The files of an undisturbed run in one process."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    summarise(*attack_data(small, some, folder, **OPTIONS))
+    summarise(*attack_data(small, some, folder, **OPTIONS), some)
     found = contents(folder)
     assert len(found) == 4 * 3 + 2  # four attacks on three chunks, the manifest and the records
     return found
@@ -89,7 +89,7 @@ def test_a_worker_killed_in_the_middle_changes_no_byte(small, some, expected, tm
     ray = "local" if kind == "ray" else None
     run, attacked = attack_data(model, some, tmp_path / "run", **OPTIONS, workers=2, ray=ray)
     assert (tmp_path / "killed").exists()
-    summarise(run, attacked)
+    summarise(run, attacked, some)
     assert contents(run.path) == expected
     assert sorted(json.loads((run.path / "timings.json").read_text())) == sorted(
         Path(name).stem for name in expected if name.startswith("adversarial")
@@ -109,7 +109,7 @@ def test_a_run_begun_by_one_process_is_ended_by_two(small, some, expected, tmp_p
         attack_data(small, some, tmp_path, **OPTIONS, track=stop_after_five)
     kept = contents(tmp_path)
     assert len(kept) == 5 + 1
-    summarise(*attack_data(small, some, tmp_path, **OPTIONS, workers=2))
+    summarise(*attack_data(small, some, tmp_path, **OPTIONS, workers=2), some)
     assert contents(tmp_path) == expected
 
 
@@ -125,7 +125,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     images = data.load("digits", split="reference").subset(range(50))
     options = {"suite": "quick", "seed": 3, "chunk": 20, "workers": int(sys.argv[3])}
-    summarise(*attack_data(load_model(sys.argv[1]), images, Path(sys.argv[2]), **options))
+    summarise(*attack_data(load_model(sys.argv[1]), images, Path(sys.argv[2]), **options), images)
 """
 
 
@@ -152,10 +152,10 @@ def test_a_command_that_is_killed_goes_on(small_model, expected, tmp_path, worke
 
 
 def test_shards_that_were_written_halfway_are_tidied_away(small, some, expected, tmp_path):
-    summarise(*attack_data(small, some, tmp_path, **OPTIONS))
+    summarise(*attack_data(small, some, tmp_path, **OPTIONS), some)
     shard = sorted((tmp_path / "adversarial").iterdir())[0]
     shard.rename(shard.with_name(f".{shard.name}.77.part"))
-    summarise(*attack_data(small, some, tmp_path, **OPTIONS))
+    summarise(*attack_data(small, some, tmp_path, **OPTIONS), some)
     assert contents(tmp_path) == expected
 
 
@@ -184,7 +184,7 @@ def test_a_shard_that_fails_is_reported_and_the_rest_is_kept(
     assert "in failing\n" in details
     missing = set(expected) - set(contents(tmp_path / "run"))
     assert missing == {"adversarial/linf_pgd-8_255-000020.safetensors", "records.parquet"}
-    summarise(*attack_data(small, some, tmp_path / "run", **OPTIONS, workers=workers))
+    summarise(*attack_data(small, some, tmp_path / "run", **OPTIONS, workers=workers), some)
     assert contents(tmp_path / "run") == expected
 
 

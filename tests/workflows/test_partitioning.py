@@ -112,9 +112,8 @@ def test_clean_and_attacked_are_cut_where_they_differ(small_guard, small_attacks
     attacked = observed(rows, 0 * predicted)
     clean = observed(clean_rows[half], 0 * labels[half])
     found = cut_attacks(small_guard, clean, [(result, attacked), (control, attacked)])
-    assert [row.attack for row in found] == ["linf_fmn"]
-    assert low <= found[0].accuracy.value <= high
-    assert found[0].accuracy.n == 1
-    few = cut_attacks(small_guard, clean, [(result, attacked)], per_class=19)
-    assert few[0].accuracy.n == 0
-    assert few[0].accuracy.value is None
+    (cut,) = found
+    assert cut.keys == {"attack": "linf_fmn", "eps": None, "predicted": 0}
+    assert low <= cut_accuracy(cut["side"], cut["adversarial"]) <= high
+    assert cut["adversarial"].mean() == 0.5
+    assert cut_attacks(small_guard, clean, [(result, attacked)], per_class=19) == ()

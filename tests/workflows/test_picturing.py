@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from advdetect.attacks import attack
+from advdetect.attacks import AttackRun, attack
 from advdetect.guard import Guard
 from advdetect.workflows.evaluating import evaluate_attacks
-from advdetect.workflows.picturing import figures_of
+from advdetect.workflows.picturing import embedding_of, figures_of, pictures_of
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,12 @@ def evaluation(small_guard, images):
 
 @pytest.fixture(scope="module")
 def figures(small_guard, images, evaluation):
-    return figures_of(small_guard, images, evaluation)
+    return drawn(small_guard, images, evaluation)
+
+
+def drawn(guard, images, evaluation):
+    pictures = pictures_of(images, evaluation)
+    return figures_of(evaluation.judged, pictures, embedding_of(guard, images, evaluation))
 
 
 def test_scores_are_of_clean_inputs_and_of_what_counts(figures, evaluation):
@@ -56,7 +61,9 @@ def test_classes_calibrated_apart_have_no_threshold_in_common(small, digits, ima
         false_alarm_rate=0.2,
         units=64,
     )
-    assert figures_of(guard, images, evaluation).threshold is None
+    run = AttackRun("quick", 0, tuple(result for result, _ in evaluation.attacked))
+    other = evaluate_attacks(guard, images, run, model="small")
+    assert drawn(guard, images, other).threshold is None
 
 
 def test_robust_accuracy_falls_where_an_image_is_lost(figures, evaluation):

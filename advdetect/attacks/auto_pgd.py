@@ -1,0 +1,125 @@
+"""Auto-PGD: gradient ascent without a step size to choose."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from advdetect.attacks.ascent import ascend
+from advdetect.attacks.base import Norm
+from advdetect.attacks.knowing.balls import random_point
+from advdetect.attacks.losses import targeted_dlr
+from advdetect.attacks.searching import Hold, Search
+
+
+class AutoPGD(Search):
+    """Auto-PGD from random starts; subclasses name the loss.
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        steps: Steps of each start.
+        restarts: How many times all of it is done, on the images that hold by then.
+
+    Source:
+        Croce & Hein 2020, arXiv:2003.01690, algorithm 1.
+    """
+
+    def __init__(self, norm: Norm, *, steps: int = 100, restarts: int = 1) -> None:
+        super().__init__(norm)
+        self.steps = steps
+        self.restarts = restarts
+
+    @final
+    def search(self, hold: Hold) -> None:
+        """Climb from random starts until nothing holds."""
+        for _ in range(self.restarts):
+            for rows, targets in self._rounds(hold):
+                self._climb(hold, rows, targets)
+
+    def _climb(self, hold: Hold, rows: Tensor, targets: Tensor) -> None:
+        images = hold.images[rows]
+        start = random_point(images, hold.eps, self.norm, torch.default_generator)
+
+        def objective(moved: Tensor, lanes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            moved = moved.detach().requires_grad_()
+            with torch.enable_grad():
+                logits, over = hold.ask(moved, rows[lanes])
+                loss = self._loss(logits, hold.labels[rows[lanes]], targets[lanes])
+            if over.all():
+                return loss.detach(), torch.zeros_like(moved), over
+            (gradient,) = torch.autograd.grad(loss.sum(), moved)
+            return loss.detach(), gradient, over
+
+        best = ascend(
+            objective, start, images, eps=hold.eps, norm=self.norm, steps=self.steps
+        )
+        hold.attempt(best, rows)
+
+    @abstractmethod
+    def _rounds(self, hold: Hold) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images to climb on, a lane each, with the class each lane aims at, round by round."""
+
+    @abstractmethod
+    def _loss(self, logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+        """Loss of each lane, to be made large."""
+
+
+class CrossEntropyAutoPGD(AutoPGD):
+    """Auto-PGD on the cross-entropy, towards any other class."""
+
+    def _rounds(self, hold: Hold) -> Iterator[tuple[Tensor, Tensor]]:
+        rows = hold.rows
+        if len(rows):
+            yield rows, hold.labels[rows]
+
+    def _loss(self, logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(logits, labels, reduction="none")
+
+
+class TargetedAutoPGD(AutoPGD):
+    """Auto-PGD on the targeted DLR loss, towards the likeliest wrong classes in turn.
+
+    DLR needs three classes: with two, the loss is the plain difference of the logits. Where few
+    images hold, several classes are aimed at side by side, so that the model gets full batches.
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        steps: Steps towards each class.
+        restarts: How many times all classes are aimed at.
+        targets: At most so many classes for each image.
+        lanes: Points that may go through the model at once, unless more images come.
+    """
+
+    def __init__(
+        self,
+        norm: Norm,
+        *,
+        steps: int = 100,
+        restarts: int = 1,
+        targets: int = 9,
+        lanes: int = 100,
+    ) -> None:
+        super().__init__(norm, steps=steps, restarts=restarts)
+        self.targets = targets
+        self.lanes = lanes
+
+    def _rounds(self, hold: Hold) -> Iterator[tuple[Tensor, Tensor]]:
+        rows = hold.rows
+        if not len(rows):
+            return
+        logits = hold.classify(hold.images[rows])
+        others = logits.scatter(1, hold.labels[rows, None], -torch.inf)
+        count = min(self.targets, logits.shape[1] - 1)
+        likeliest = torch.zeros(len(hold.labels), count, dtype=torch.int64, device=rows.device)
+        likeliest[rows] = others.topk(count, dim=1).indices
+        done = 0
+        while done < count and len(rows := hold.rows):
+            width = min(max(1, self.lanes // len(rows)), count - done)
+            yield rows.repeat_interleave(width), likeliest[rows, done : done + width].flatten()
+            done += width
+
+    def _loss(self, logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+        return targeted_dlr(logits, labels, targets)
