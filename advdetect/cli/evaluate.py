@@ -1,5 +1,6 @@
 """advdetect evaluate."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,10 @@ def evaluate(
     adaptive_limit: Annotated[
         int, typer.Option(min=1, help="With --adaptive: on so many images.")
     ] = 200,
+    baselines: Annotated[
+        bool,
+        typer.Option("--baselines", help="Compare with published detectors, fitted on the data."),
+    ] = False,
     workers: o.Workers = None,
     ray: o.Ray = None,
     data_root: o.DataRoot = None,
@@ -63,7 +68,7 @@ def evaluate(
     """
     with one_line_errors():
         from advdetect import data as datasets
-        from advdetect.workflows.evaluating_run import evaluate_again, evaluate_into
+        from advdetect.workflows.evaluating_run import Fitting, evaluate_again, evaluate_into
         from advdetect.workflows.guards import load_guard
 
         if from_run is not None:
@@ -71,11 +76,15 @@ def evaluate(
         elif guard is None:
             raise InputError("name a guard to evaluate, or give --from RUN")
         else:
-            size = parse_size(resize)
             loaded = load_guard(guard)
-            images = datasets.load(
-                data, split="evaluation", data_root=data_root, resize=size, channels=channels
+            load = partial(
+                datasets.load,
+                data,
+                data_root=data_root,
+                resize=parse_size(resize),
+                channels=channels,
             )
+            images = load(split="evaluation")
             done = evaluate_into(
                 loaded,
                 images,
@@ -85,6 +94,9 @@ def evaluate(
                 seed=seed,
                 limit=limit,
                 adaptive=adaptive_limit if adaptive else 0,
+                baselines=Fitting(load(split="reference"), load(split="calibration"))
+                if baselines
+                else None,
                 workers=workers,
                 ray=ray,
                 track=track,

@@ -5,12 +5,28 @@ from collections.abc import Mapping
 from advdetect.detectors.base import Detector
 from advdetect.detectors.clean_only import CleanOnlyDetector
 from advdetect.detectors.fiedler import FiedlerDetector
+from advdetect.detectors.layerwise import DimensionDetector, MahalanobisDetector
 from advdetect.detectors.logistic import LogisticDetector
+from advdetect.detectors.tally import (
+    DeepNeighborDetector,
+    EnergyDetector,
+    MaximumSoftmaxDetector,
+    SqueezingDetector,
+    VirtualLogitDetector,
+)
 
 DETECTORS: Mapping[str, type[Detector]] = {
     "logistic": LogisticDetector,
     "fiedler": FiedlerDetector,
     "clean-only": CleanOnlyDetector,
+    "softmax": MaximumSoftmaxDetector,
+    "energy": EnergyDetector,
+    "squeezing": SqueezingDetector,
+    "lid": DimensionDetector,
+    "mahalanobis": MahalanobisDetector,
+    "deep-knn": DeepNeighborDetector,
+    "vim": VirtualLogitDetector,
 }
+BASELINES = tuple(name for name, kind in DETECTORS.items() if kind.families is not None)
 
-__all__ = ["DETECTORS", "Detector"]
+__all__ = ["BASELINES", "DETECTORS", "Detector"]

@@ -29,9 +29,12 @@ class Detector(BaseEstimator, ABC):
 
     Attributes:
         clean_only: It is fitted on clean rows alone; otherwise on both kinds.
+        families: The families of features that its rows hold; ``None``: those of any guard. A
+            detector that names its own is a published one, for comparison.
     """
 
     clean_only: ClassVar[bool] = False
+    families: ClassVar[tuple[str, ...] | None] = None
 
     @final
     def fit(

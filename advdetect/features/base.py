@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self, final
+from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor
@@ -23,11 +23,15 @@ class Observation:
         layers: Pre-activations ``(n, units)`` of the chosen units of each layer, in order.
         sharpness: ``None`` for true bits. A number replaces the step from 0 to 1 by a sigmoid
             of this steepness, in units of the layer's mean magnitude, so that gradients flow.
+        means: Mean output ``(n, channels)`` of each channel of a layer, where a family asks.
+        views: Logits of the same inputs looked at otherwise, by ``VIEWS``, where a family asks.
     """
 
     logits: Tensor
     layers: Mapping[str, Tensor]
     sharpness: float | None = None
+    means: Mapping[str, Tensor] = field(default_factory=dict)
+    views: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def predicted(self) -> Tensor:
@@ -96,7 +100,14 @@ class Feature(ABC):
     Args:
         classes: Number of the model's classes.
         layers: Names of the layers, in order.
+
+    Attributes:
+        needs_means: It looks at ``Observation.means``.
+        needs_views: Names in ``VIEWS``; each costs another pass of the model.
     """
+
+    needs_means: ClassVar[bool] = False
+    needs_views: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, classes: int, layers: tuple[str, ...]) -> None:
         self.classes = classes

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, final
 
 import torch
@@ -11,7 +12,8 @@ from advdetect.checks import pick
 from advdetect.errors import ModelError
 from advdetect.features.base import Feature, Observation
 from advdetect.features.recording import record
-from advdetect.features.tables import FEATURES
+from advdetect.features.tables import DEFAULT, FEATURES
+from advdetect.features.views import VIEWS
 
 UNITS = 2048
 BATCH = 250
@@ -62,7 +64,7 @@ class FeatureExtractor:
         Args:
             model: In evaluation mode, on the device of the images.
             images: ``(n, c, h, w)`` clean pixels in [0, 1].
-            families: Names in ``FEATURES``; all of them by default.
+            families: Names in ``FEATURES``; ``DEFAULT`` by default.
             units: Cap of units, so of bits, per layer. The units are chosen once, by ``seed``,
                 and kept. The price per layer and input falls in proportion; on the shipped
                 Fashion-MNIST network, whose widest layers have 12,544 units, 1,024 instead
@@ -74,15 +76,17 @@ class FeatureExtractor:
         Raises:
             ModelError: the model has no ReLU-family call, or none with a row per input.
         """
-        chosen = _choose_units(model, images[:2], units, seed)
-        families = tuple(FEATURES) if families is None else tuple(families)
-        empty = cls(chosen, {})
-        reference = _join(
-            [empty.observe(model, batch) for batch in track(images.split(BATCH), "reference")]
-        )
-        classes, layers = reference.logits.shape[1], tuple(chosen)
+        chosen, classes = _choose_units(model, images[:2], units, seed)
+        families = DEFAULT if families is None else tuple(families)
+        layers = tuple(chosen)
         features = {name: pick(FEATURES, name, "feature")(classes, layers) for name in families}
-        return cls(chosen, {name: f.fit(reference) for name, f in features.items()})
+        extractor = cls(chosen, features)
+        reference = _join(
+            [extractor.observe(model, batch) for batch in track(images.split(BATCH), "reference")]
+        )
+        for feature in features.values():
+            feature.fit(reference)
+        return extractor
 
     @property
     def columns(self) -> list[Column]:
@@ -98,17 +102,37 @@ class FeatureExtractor:
     ) -> Observation:
         """Put images through the model once, and keep the chosen units of each layer.
 
-        Without ``sharpness`` no gradients are kept; with it they flow from rows to images.
+        Without ``sharpness`` no gradients are kept; with it they flow from rows to images. A
+        family that asks for views costs a pass more for each.
         """
-        with (
-            torch.set_grad_enabled(sharpness is not None),
-            record(model, list(self.units), keep=self._choose) as recording,
-        ):
-            logits = model(images)
-        return Observation(logits, dict(recording.activations), sharpness)
+        with torch.set_grad_enabled(sharpness is not None):
+            with record(model, list(self.units), keep=self._keep) as recording:
+                logits = model(images)
+            views = {name: model(VIEWS[name](images)) for name in self._views}
+        kept, means = dict(recording.activations), {}
+        if self._means:
+            for name, both in kept.items():
+                units = len(self.units[name])
+                kept[name], means[name] = both[:, :units], both[:, units:]
+        return Observation(logits, kept, sharpness, means, views)
 
-    def _choose(self, layer: str, pre_activation: Tensor) -> Tensor:
-        return pre_activation.flatten(1).index_select(1, self.units[layer])
+    @cached_property
+    def _means(self) -> bool:
+        return any(feature.needs_means for feature in self.features.values())
+
+    @cached_property
+    def _views(self) -> tuple[str, ...]:
+        wanted = [name for feature in self.features.values() for name in feature.needs_views]
+        return tuple(dict.fromkeys(wanted))
+
+    def _keep(self, layer: str, pre_activation: Tensor) -> Tensor:
+        units = pre_activation.flatten(1).index_select(1, self.units[layer])
+        if not self._means:
+            return units
+        # The second axis holds channels, in convolutions as in vectors.
+        outputs = pre_activation.relu()
+        means = outputs if outputs.ndim == 2 else outputs.flatten(2).mean(2)
+        return torch.cat([units, means], dim=1)
 
     def rows(self, observation: Observation) -> Tensor:
         """Describe inputs: ``(n, len(columns))``, each row by its own input alone."""
@@ -150,9 +174,12 @@ class FeatureExtractor:
         return cls({layer: tensors[f"units/{layer}"] for layer in layers}, features)
 
 
-def _choose_units(model: nn.Module, images: Tensor, cap: int, seed: int) -> dict[str, Tensor]:
+def _choose_units(
+    model: nn.Module, images: Tensor, cap: int, seed: int
+) -> tuple[dict[str, Tensor], int]:
+    """Choose units of every layer, and count the classes."""
     with torch.no_grad(), record(model) as recording:
-        model(images)
+        classes = model(images).shape[1]
         activations = recording.activations
     generator = torch.Generator().manual_seed(seed)
     chosen: dict[str, Tensor] = {}
@@ -164,11 +191,13 @@ def _choose_units(model: nn.Module, images: Tensor, cap: int, seed: int) -> dict
         chosen[name] = order.sort().values.to(images.device)
     if not chosen:
         raise ModelError("no layer of the model has one row of activations per input")
-    return chosen
+    return chosen, classes
 
 
 def _join(observations: Sequence[Observation]) -> Observation:
+    def joined(name: str) -> dict[str, Tensor]:
+        parts: list[Mapping[str, Tensor]] = [getattr(o, name) for o in observations]
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
     logits = torch.cat([o.logits for o in observations])
-    names = observations[0].layers
-    layers = {name: torch.cat([o.layers[name] for o in observations]) for name in names}
-    return Observation(logits, layers)
+    return Observation(logits, joined("layers"), means=joined("means"), views=joined("views"))

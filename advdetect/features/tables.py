@@ -4,10 +4,16 @@ from collections.abc import Mapping
 
 from advdetect.features.base import Feature
 from advdetect.features.bits import BitFeatures
+from advdetect.features.deep_neighbors import DeepNeighborFeatures
 from advdetect.features.graph_edges import GraphFeatures
+from advdetect.features.intrinsic_dimension import DimensionFeatures
 from advdetect.features.logits import LogitFeatures
 from advdetect.features.magnitudes import MagnitudeFeatures
+from advdetect.features.mahalanobis import MahalanobisFeatures
 from advdetect.features.neighbors import NeighborFeatures
+from advdetect.features.softmax import EnergyFeatures, SoftmaxFeatures
+from advdetect.features.squeezing import SqueezingFeatures
+from advdetect.features.virtual_logit import VirtualLogitFeatures
 
 FEATURES: Mapping[str, type[Feature]] = {
     "bits": BitFeatures,
@@ -15,4 +21,15 @@ FEATURES: Mapping[str, type[Feature]] = {
     "graph": GraphFeatures,
     "magnitudes": MagnitudeFeatures,
     "logits": LogitFeatures,
+    # Of published detectors, for comparison.
+    "softmax": SoftmaxFeatures,
+    "energy": EnergyFeatures,
+    "squeezing": SqueezingFeatures,
+    "intrinsic_dimension": DimensionFeatures,
+    "mahalanobis": MahalanobisFeatures,
+    "deep_knn": DeepNeighborFeatures,
+    "virtual_logit": VirtualLogitFeatures,
 }
+
+# What a guard looks at unless its detector asks for something else.
+DEFAULT = ("bits", "neighbors", "graph", "magnitudes", "logits")

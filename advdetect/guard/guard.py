@@ -129,7 +129,12 @@ class Guard:
         check_enough(len(parts.calibration), false_alarm_rate)
         model.eval()
         extractor = FeatureExtractor.fit(
-            model, clean_images[parts.reference], units=units, seed=seed, track=track
+            model,
+            clean_images[parts.reference],
+            families=chosen.families,
+            units=units,
+            seed=seed,
+            track=track,
         )
         fitting = fitting_rows(
             model, extractor, clean_images[parts.fitting], attacked, parts.reserved, track

@@ -81,6 +81,7 @@ def evaluate_attacks(
     *,
     model: str,
     knowing: Sequence[Block] = (),
+    others: Sequence[Block] = (),
     track: Track = untracked,
 ) -> Evaluation:
     """Judge clean and attacked images, and work out what that says.
@@ -91,6 +92,7 @@ def evaluate_attacks(
         run: Attacks on some of them.
         model: Name of the model.
         knowing: Records of attacks that knew the guard.
+        others: Scores of other guards on the same images.
         track: Shows progress.
 
     Raises:
@@ -110,5 +112,6 @@ def evaluate_attacks(
         judged,
         about={**judged.about, "checks": checks},
         records=(*judged.records, *knowing),
+        scores=(*judged.scores, *others),
     )
     return Evaluation(report_of(judged), judged, clean, attacked)

@@ -18,6 +18,7 @@ from advdetect.runs import RunFolder, choose_executor
 from advdetect.runs.records import Block
 from advdetect.workflows.attacking import attack_data
 from advdetect.workflows.attacking_worker import device_of
+from advdetect.workflows.baselines import KNOWING, baseline_guards, judge_baselines
 from advdetect.workflows.evading import evade, in_folder
 from advdetect.workflows.evaluating import evaluate_attacks
 from advdetect.workflows.keeping import keep, kept
@@ -35,6 +36,14 @@ class EvaluatedRun:
     files: tuple[Path, ...]
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """Clean images to fit detectors on, and others to calibrate them."""
+
+    reference: ImageSet
+    calibration: ImageSet
+
+
 def evaluate_into(
     guard: Guard,
     images: ImageSet,
@@ -45,6 +54,7 @@ def evaluate_into(
     seed: int = 0,
     limit: int | None = None,
     adaptive: int = 0,
+    baselines: Fitting | None = None,
     workers: int | None = None,
     ray: str | None = None,
     track: Track = untracked,
@@ -60,6 +70,7 @@ def evaluate_into(
         seed: Seeds the attacks.
         limit: Attack the first so many images alone.
         adaptive: Attack the guard itself, knowingly, on the first so many images.
+        baselines: Images to fit published detectors on, to compare the guard with.
         workers: Processes that attack, see ``attack_data``.
         ray: A Ray cluster's address; its hosts attack instead.
         track: Shows progress.
@@ -79,6 +90,7 @@ def evaluate_into(
         "guard_sha256": _guard_fingerprint(guard),
         "judged": images.fingerprint,
         "adaptive": adaptive,
+        "baselines": None if baselines is None else baselines.reference.fingerprint,
     }
     run, results = attack_data(
         model,
@@ -92,13 +104,30 @@ def evaluate_into(
         extra=extra,
         track=track,
     )
+    guards: dict[str, Guard] = {}
+    if baselines is not None:
+        guards = baseline_guards(
+            guard,
+            model,
+            baselines.reference,
+            baselines.calibration,
+            run.path / "baselines",
+            seed=seed,
+            workers=workers,
+            ray=ray,
+            track=track,
+        )
     knowing: list[Block] = []
     if adaptive:
         some = images.subset(range(min(adaptive, len(images))))
         executor = choose_executor(workers, ray, gpu=device_of(guard.model).type == "cuda")
         knowing = evade(guard, some, in_folder(guard, some, run, seed, executor, track))
+        for other in guards.values():
+            compute = in_folder(other, some, run, seed, executor, track)
+            knowing += evade(other, some, compute, attacks=KNOWING, check=False)
+    others = judge_baselines(guards, images, results, track)
     evaluation = evaluate_attacks(
-        guard, images, results, model=model.name, knowing=knowing, track=track
+        guard, images, results, model=model.name, knowing=knowing, others=others, track=track
     )
     keep(
         run.path,

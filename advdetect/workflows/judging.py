@@ -49,8 +49,8 @@ def judge(
 ) -> Judged:
     """Put down every verdict, and the scores of every other detector of the same rows.
 
-    Every detector in ``DETECTORS`` is fitted on the guard's own fitting rows and calibrated on
-    the same images as the guard; each family of attacks is left out of fitting in turn.
+    Every detector in ``DETECTORS`` that reads the guard's features is fitted on the guard's own
+    fitting rows and calibrated on the same images; each family of attacks is left out in turn.
 
     Args:
         guard: The guard.
@@ -66,8 +66,10 @@ def judge(
         records.append(attack_block(result, twins(result.source, images), own, seen))
     judges = _Judges(guard, images, clean, attacked)
     scores = list(judges.blocks(own))
-    for name in DETECTORS:
-        if name != own and (guard.fitting.budgets or DETECTORS[name].clean_only):
+    families = DETECTORS[own].families
+    for name, kind in DETECTORS.items():
+        of_these_rows = name != own and kind.families == families
+        if of_these_rows and (guard.fitting.budgets or kind.clean_only):
             scores += judges.blocks(name)
     if guard.fitting.budgets:
         scores += judges.layers()
@@ -89,6 +91,13 @@ def judge(
         "versions": versions(),
     }
     return Judged(about, tuple(records), tuple(scores), cut_attacks(guard, clean, attacked))
+
+
+def score_blocks(
+    guard: Guard, images: ImageSet, clean: Observed, attacked: Seen
+) -> Iterator[Block]:
+    """Scores of a guard's own detector, as it was fitted and with families left out."""
+    yield from _Judges(guard, images, clean, attacked).blocks(guard.detector_name)
 
 
 class _Judges:

@@ -1,5 +1,7 @@
 """Families of features against the same numbers worked out directly."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from torch.nn import functional as F
 from advdetect.errors import InputError, ModelError
 from advdetect.features import FEATURES, FeatureExtractor
 from advdetect.features.base import CANDIDATES, Observation, block_ends, class_contrast
+from advdetect.features.views import VIEWS
 from advdetect.similarity.bits import BitCodes, hamming_similarity
 
 CLASSES, LAYERS = 3, ("a", "b", "c")
@@ -17,7 +20,16 @@ def observation(n, seed, sharpness=None):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(n, CLASSES, generator=generator)
     layers = {name: torch.randn(n, 40, generator=generator) for name in LAYERS}
-    return Observation(logits, layers, sharpness)
+    means = {name: torch.rand(n, 12, generator=generator) for name in LAYERS}
+    views = {name: logits + 0.1 * torch.randn(n, CLASSES, generator=generator) for name in VIEWS}
+    return Observation(logits, layers, sharpness, means, views)
+
+
+def part_of(whole, rows):
+    """Some of the inputs of an observation."""
+    parts = ({k: t[rows] for k, t in p.items()} for p in (whole.layers, whole.means, whole.views))
+    layers, means, views = parts
+    return Observation(whole.logits[rows], layers, None, means, views)
 
 
 def columns_of(family, reference, new):
@@ -83,8 +95,7 @@ def test_a_row_depends_on_its_own_input_alone(family):
     feature = FEATURES[family](CLASSES, LAYERS).fit(reference)
     together = feature.rows(new)
     for i in range(7):
-        part = {name: z[i : i + 1] for name, z in new.layers.items()}
-        alone = feature.rows(Observation(new.logits[i : i + 1], part))
+        alone = feature.rows(part_of(new, slice(i, i + 1)))
         torch.testing.assert_close(alone, together[i : i + 1], rtol=1e-4, atol=1e-5)
 
 
@@ -92,14 +103,14 @@ def test_a_row_depends_on_its_own_input_alone(family):
 def test_soft_rows_come_near_the_true_ones(family):
     reference, new = observation(60, 0), observation(7, 1)
     feature = FEATURES[family](CLASSES, LAYERS).fit(reference)
-    soft = feature.rows(Observation(new.logits, new.layers, sharpness=1e6))
+    soft = feature.rows(replace(new, sharpness=1e6))
     torch.testing.assert_close(soft, feature.rows(new), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("family", FEATURES)
 def test_a_class_that_is_never_predicted_gives_finite_rows(family):
     reference, new = observation(40, 0), observation(9, 1)
-    rare = Observation(reference.logits - torch.tensor([0.0, 0.0, 100.0]), reference.layers)
+    rare = replace(reference, logits=reference.logits - torch.tensor([0.0, 0.0, 100.0]))
     feature = FEATURES[family](CLASSES, LAYERS).fit(rare)
     assert torch.isfinite(feature.rows(new)).all()
 
