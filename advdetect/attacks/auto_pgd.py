@@ -50,12 +50,10 @@ class AutoPGD(Search):
                 loss = self._loss(logits, hold.labels[rows[lanes]], targets[lanes])
             if over.all():
                 return loss.detach(), torch.zeros_like(moved), over
-            (gradient,) = torch.autograd.grad(loss.sum(), moved)
+            (gradient,) = torch.autograd.grad(loss, moved, torch.ones_like(loss))
             return loss.detach(), gradient, over
 
-        best = ascend(
-            objective, start, images, eps=hold.eps, norm=self.norm, steps=self.steps
-        )
+        best = ascend(objective, start, images, eps=hold.eps, norm=self.norm, steps=self.steps)
         hold.attempt(best, rows)
 
     @abstractmethod

@@ -18,6 +18,7 @@ class Attack:
         minimum_norm: It seeks the smallest perturbation; otherwise it needs an eps.
         control: Noise that no attacker chose: a detector should not fire on it.
         share: Share of the images it is run on; less than 1 where an image takes seconds.
+        surrogate: It is made on another model, which whoever runs it must give.
     """
 
     norm: Norm
@@ -26,6 +27,7 @@ class Attack:
     minimum_norm: bool = False
     control: bool = False
     share: float = 1.0
+    surrogate: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from advdetect.attacks.base import Budget
 from advdetect.attacks.foolbox_attacks import foolbox
+from advdetect.attacks.freezing import frozen
 from advdetect.attacks.tables import ATTACKS
 from advdetect.checks import check_labels, pick
 from advdetect.errors import InputError, ModelError
@@ -42,7 +44,13 @@ class AttackedChunk:
 
 
 def attack_chunk(
-    model: nn.Module, images: Tensor, labels: Tensor, budget: Budget, *, seed: int
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    budget: Budget,
+    *,
+    seed: int,
+    surrogate: nn.Module | None = None,
 ) -> AttackedChunk:
     """Attack one chunk. The same chunk gives the same result, whenever and wherever it runs.
 
@@ -52,10 +60,12 @@ def attack_chunk(
         labels: ``(n,)`` true classes.
         budget: Attack and eps; a minimum-norm attack with an eps succeeds only within it.
         seed: With the content of the chunk it seeds the attack.
+        surrogate: Classifier of the same pixels and classes that a transfer attack is made on;
+            its passes are not counted.
 
     Raises:
-        InputError: no such attack, an eps that it cannot take, or labels that the model has no
-            classes for.
+        InputError: no such attack, an eps that it cannot take, labels that the model has no
+            classes for, or no surrogate for an attack that needs one.
         ModelError: the model gives no class logits, or no gradients where the attack needs them.
     """
     spec = pick(ATTACKS, budget.attack, "attack")
@@ -63,9 +73,18 @@ def attack_chunk(
         raise InputError(f"{budget.attack} needs an eps in pixels of [0, 1], for example 8/255")
     if budget.eps is not None and not 0 <= budget.eps < float("inf"):
         raise InputError(f"eps must be a finite number and not negative, got {budget.eps}")
+    if spec.surrogate and surrogate is None:
+        raise InputError(
+            f"{budget.attack} is made on another model: give it one, with surrogate=MODEL"
+        )
 
     images = images.detach()
-    with _attackable(model) as counted:
+    with ExitStack() as stack:
+        counted = stack.enter_context(_attackable(model))
+        other = None
+        if spec.surrogate and surrogate is not None:
+            other = stack.enter_context(_attackable(surrogate))
+            check_labels(labels, len(images), other(images[:1]).shape[1])
         logits = counted(images)
         check_labels(labels, len(images), logits.shape[1])
         labels = labels.long()  # the only integers that Foolbox's cross-entropy takes
@@ -74,7 +93,9 @@ def attack_chunk(
         right = (clean_prediction == labels).nonzero().squeeze(1)
         counted.forwards = counted.backwards = 0
         if len(right) and budget.eps != 0:
-            adversarial[right] = _perturb(counted, images[right], labels[right], budget, seed)
+            adversarial[right] = _perturb(
+                counted, images[right], labels[right], budget, seed=seed, surrogate=other
+            )
         forwards, backwards = counted.forwards, counted.backwards
         prediction = counted(adversarial).argmax(1)
     n = max(len(right), 1)
@@ -96,11 +117,17 @@ def perturbation_size(difference: Tensor, norm: str) -> Tensor:
 
 
 def _perturb(
-    model: "_Counted", images: Tensor, labels: Tensor, budget: Budget, seed: int
+    model: "_Counted",
+    images: Tensor,
+    labels: Tensor,
+    budget: Budget,
+    *,
+    seed: int,
+    surrogate: "_Counted | None",
 ) -> Tensor:
     """Run the attack on images that the model gets right."""
     spec = ATTACKS[budget.attack]
-    fmodel = foolbox().PyTorchModel(model, bounds=(0, 1), device=images.device)
+    fmodel = _for_foolbox(model, images.device)
     criterion = foolbox().criteria.Misclassification(labels)
     with (
         _seeded(_chunk_seed(images, labels, budget, seed), images.device),
@@ -109,7 +136,10 @@ def _perturb(
         if spec.minimum_norm:
             found = spec.build().run(fmodel, images, criterion)
         else:
-            found = spec.build()(fmodel, images, criterion, epsilons=budget.eps)[1]
+            given = {}
+            if surrogate is not None:
+                given["surrogate"] = _for_foolbox(surrogate, images.device)
+            found = spec.build()(fmodel, images, criterion, epsilons=budget.eps, **given)[1]
     found = found.detach().clamp(0, 1)  # rounding may pass 1 by a unit in the last place
     kept = torch.isfinite(found).flatten(1).all(1)
     if spec.minimum_norm:
@@ -117,6 +147,10 @@ def _perturb(
         if budget.eps is not None:
             kept &= perturbation_size(found - images, spec.norm) <= budget.eps
     return torch.where(kept.view(-1, 1, 1, 1), found, images)
+
+
+def _for_foolbox(model: nn.Module, device: torch.device) -> Any:
+    return foolbox().PyTorchModel(model, bounds=(0, 1), device=device)
 
 
 def _chunk_seed(images: Tensor, labels: Tensor, budget: Budget, seed: int) -> int:
@@ -175,17 +209,6 @@ class _Counted(nn.Module):
 
 @contextmanager
 def _attackable(model: nn.Module) -> Iterator[_Counted]:
-    """Evaluation mode and frozen parameters while attacking; both as before afterwards."""
-    training = {module: module.training for module in model.modules()}
-    needed = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.eval()
-    for parameter in needed:
-        parameter.requires_grad_(False)
-    try:
-        with torch.no_grad():
-            yield _Counted(model).eval()
-    finally:
-        for parameter in needed:
-            parameter.requires_grad_(True)
-        for module, mode in training.items():
-            module.training = mode
+    """A frozen model that counts its passes."""
+    with frozen(model), torch.no_grad():
+        yield _Counted(model).eval()

@@ -36,7 +36,10 @@ def _l2_pgd() -> Any:
 
 def _l2_deepfool() -> Any:
     # The runner-up nearly always wins, and every further class costs a backward pass a step.
-    return foolbox().attacks.L2DeepFoolAttack(steps=20, candidates=4)
+    foolbox()
+    from advdetect.attacks.deep_fool import L2DeepFool
+
+    return L2DeepFool(steps=20, candidates=4)
 
 
 def _l2_carlini_wagner() -> Any:
@@ -49,17 +52,17 @@ def _l2_carlini_wagner() -> Any:
 
 def _linf_fmn() -> Any:
     foolbox()
-    from advdetect.attacks.minimum_norm import LinfFMN
+    from advdetect.attacks.fast_minimum_norm import FastMinimumNorm
 
-    return LinfFMN(steps=40, max_stepsize=0.3)
+    return FastMinimumNorm("linf", steps=40, max_stepsize=0.3)
 
 
 def _l2_fmn() -> Any:
     # The default first step of 1 overshoots where the boundary is 0.2 away.
     foolbox()
-    from advdetect.attacks.minimum_norm import L2FMN
+    from advdetect.attacks.fast_minimum_norm import FastMinimumNorm
 
-    return L2FMN(steps=50, max_stepsize=0.1)
+    return FastMinimumNorm("l2", steps=50, max_stepsize=0.1)
 
 
 def _l2_hop_skip_jump() -> Any:

@@ -101,6 +101,7 @@ def attack(
     norm: str | None = None,
     eps: float | None = None,
     seed: int = 0,
+    surrogate: nn.Module | None = None,
     track: Track = untracked,
 ) -> AttackRun:
     """Attack images with every attack of a suite.
@@ -117,6 +118,8 @@ def attack(
         eps: Replaces the suite's budgets, pixels of [0, 1].
         seed: With the content of each chunk it seeds the attacks: the same images in the same
             chunks give the same result in any order.
+        surrogate: Classifier of the same pixels and classes that transfer attacks are made on;
+            without one they are left out.
         track: Wraps the chunks to show progress.
 
     Raises:
@@ -127,17 +130,24 @@ def attack(
     check_labels(labels, len(images))
     source = fingerprints(images)
     parts: dict[Budget, list[dict[str, Tensor]]] = {}
-    for budget, rows in track(plan(choose_budgets(suite, norm, eps), len(images)), "attacking"):
-        chunk = attack_chunk(model, images[rows], labels[rows], budget, seed=seed)
+    budgets = choose_budgets(suite, norm, eps, surrogate=surrogate is not None)
+    for budget, rows in track(plan(budgets, len(images)), "attacking"):
+        chunk = attack_chunk(
+            model, images[rows], labels[rows], budget, seed=seed, surrogate=surrogate
+        )
         parts.setdefault(budget, []).append(chunk_tensors(chunk, labels[rows], rows, source[rows]))
     return AttackRun(suite, seed, tuple(join(budget, found) for budget, found in parts.items()))
 
 
 def choose_budgets(
-    suite: str, norm: str | None = None, eps: float | None = None
+    suite: str, norm: str | None = None, eps: float | None = None, *, surrogate: bool = False
 ) -> tuple[Budget, ...]:
-    """List a suite's attacks, with ``norm`` and ``eps`` in place of its own budgets."""
+    """List a suite's attacks, with ``norm`` and ``eps`` in place of its own budgets.
+
+    Without a ``surrogate`` the attacks that are made on one are left out.
+    """
     budgets = pick(SUITES, suite, "suite")
+    budgets = tuple(b for b in budgets if surrogate or not ATTACKS[b.attack].surrogate)
     if norm is not None:
         if norm not in ("linf", "l2"):
             raise InputError(f"no norm named {norm!r}, choose from: linf, l2")

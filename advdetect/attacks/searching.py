@@ -4,8 +4,8 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, final
 
-import eagerpy as ep
 import torch
+from eagerpy.astensor import astensor, astensor_
 from foolbox.attacks.base import FixedEpsilonAttack, get_criterion, raise_if_kwargs
 from foolbox.criteria import Misclassification
 from foolbox.distances import l2, linf
@@ -58,6 +58,10 @@ class Hold:
             self._holds[broken] = False
         return ~self._holds[rows]
 
+    def holds(self, rows: Tensor) -> Tensor:
+        """Which of the images ``rows`` still hold."""
+        return self._holds[rows]
+
     def attempt(self, moved: Tensor, rows: Tensor) -> None:
         """Remember a last attempt at those of the images ``rows`` that still hold."""
         left = self._holds[rows]
@@ -82,16 +86,14 @@ class Search(FixedEpsilonAttack):
         return linf if self.norm == "linf" else l2
 
     @final
-    def run(
-        self, model: Any, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any
-    ) -> Any:
+    def run(self, model: Any, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
         """Return ``(n, c, h, w)`` pictures within ``epsilon``, adversarial where it succeeds."""
         raise_if_kwargs(kwargs)
-        images, restore = ep.astensor_(inputs)
-        hold = Hold(model, images.raw, true_labels(model, criterion), float(epsilon))
+        images, wrapped = unwrapped(inputs)
+        hold = Hold(model, images, true_labels(model, criterion), float(epsilon))
         with torch.no_grad():
             self.search(hold)
-        return restore(ep.astensor(hold.found))
+        return wrapped(hold.found)
 
     @abstractmethod
     def search(self, hold: Hold) -> None:
@@ -113,3 +115,9 @@ def true_labels(model: Any, criterion: Any) -> Tensor:
     if tuple(model.bounds) != (0, 1):
         raise InputError(f"expected a model with bounds (0, 1), got {tuple(model.bounds)}")
     return criterion.labels.raw
+
+
+def unwrapped(inputs: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
+    """Return the tensor in what Foolbox passes on, and what wraps another one like it."""
+    tensor, restore = astensor_(inputs)
+    return tensor.raw, lambda found: restore(astensor(found))

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from advdetect.attacks.base import Attack, Budget
 from advdetect.attacks.foolbox_attacks import FOOLBOX_ATTACKS
+from advdetect.attacks.strong_attacks import STRONG_ATTACKS
 
-ATTACKS: Mapping[str, Attack] = {**FOOLBOX_ATTACKS}
+ATTACKS: Mapping[str, Attack] = {**FOOLBOX_ATTACKS, **STRONG_ATTACKS}
 
 _LINF_EPS = (4 / 255, 8 / 255, 0.1)
 _L2_EPS = (0.5, 1.5)
@@ -36,5 +37,12 @@ SUITES: Mapping[str, tuple[Budget, ...]] = {
         Budget("l2_hop_skip_jump"),
         *(Budget("linf_uniform_noise", eps) for eps in _LINF_EPS),
         *(Budget("l2_gaussian_noise", eps) for eps in _L2_EPS),
+    ),
+    # How far a model holds against the best of what knows no guard.
+    "strong": (
+        *(Budget("linf_strong", eps) for eps in _LINF_EPS[1:]),
+        *(Budget("l2_strong", eps) for eps in _L2_EPS),
+        Budget("l2_hop_skip_jump"),
+        *(Budget("linf_transfer", eps) for eps in _LINF_EPS[1:]),
     ),
 }

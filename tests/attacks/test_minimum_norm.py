@@ -1,4 +1,4 @@
-"""What is mended in Foolbox's minimum-norm attacks, each beside Foolbox's own."""
+"""What is mended in Foolbox's minimum-norm attacks, and what ours share with Foolbox's own."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_carlini_wagner_that_finds_nothing_has_no_success_with_a_black_picture(k
 def test_fmn_comes_back_from_a_first_step_that_goes_too_far(known):
     settings = {"steps": 50, "max_stepsize": 1.0}
     _, theirs = own(foolbox().attacks.L2FMNAttack(**settings), known)
-    _, ours = own(type(ATTACKS["l2_fmn"].build())(**settings), known)
+    _, ours = own(type(ATTACKS["l2_fmn"].build())("l2", **settings), known)
     assert theirs.min() > 2 * known.distance["l2"].min()
     assert (ours / known.distance["l2"]).max() < 1.01
 

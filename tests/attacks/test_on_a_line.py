@@ -64,7 +64,7 @@ def test_every_attack_stays_in_its_budget_and_in_the_pixels(line, name):
     model, images, _ = line
     eps = None if ATTACKS[name].minimum_norm else 0.2
     labels = torch.zeros(6, dtype=torch.int64)
-    chunk = attack_chunk(model, images, labels, Budget(name, eps), seed=0)
+    chunk = attack_chunk(model, images, labels, Budget(name, eps), seed=0, surrogate=model)
     assert chunk.adversarial.min() >= 0
     assert chunk.adversarial.max() <= 1
     assert eps is None or chunk.distance.max() <= eps * (1 + 1e-5)

@@ -8,6 +8,9 @@ import pytest
 from advdetect.attacks import ATTACKS, SUITES
 
 
+PARTS = ("apgd_ce", "apgd_targeted", "square")
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_suite_names_attacks_with_the_eps_they_need_once_each(suite):
     budgets = SUITES[suite]
@@ -16,8 +19,23 @@ def test_a_suite_names_attacks_with_the_eps_they_need_once_each(suite):
         assert (budget.eps is None) == ATTACKS[budget.attack].minimum_norm
 
 
-def test_the_standard_suite_runs_every_attack():
-    assert {budget.attack for budget in SUITES["standard"]} == set(ATTACKS)
+def test_the_standard_suite_runs_every_attack_that_the_strong_one_is_not_made_of():
+    in_suites = {budget.attack for suite in SUITES.values() for budget in suite}
+    parts = {f"{norm}_{part}" for norm in ("linf", "l2") for part in PARTS}
+    assert in_suites | parts | {"l2_transfer"} == set(ATTACKS)
+    assert not in_suites & parts
+
+
+def test_the_strong_suite():
+    assert [str(budget) for budget in SUITES["strong"]] == [
+        "linf_strong 8/255",
+        "linf_strong 0.1",
+        "l2_strong 0.5",
+        "l2_strong 1.5",
+        "l2_hop_skip_jump",
+        "linf_transfer 8/255",
+        "linf_transfer 0.1",
+    ]
 
 
 def test_a_guard_is_fitted_on_no_noise_and_on_nothing_that_the_standard_suite_lacks():
@@ -51,7 +69,10 @@ def test_families_that_are_left_out_together():
     families = {}
     for name, spec in ATTACKS.items():
         families.setdefault(spec.family, set()).add(name)
-    assert families["pgd"] == {"linf_bim", "linf_pgd", "l2_pgd"}
+    made_by_pgd = ("pgd", "apgd_ce", "apgd_targeted", "strong", "transfer")
+    by_norm = {f"{norm}_{name}" for norm in ("linf", "l2") for name in made_by_pgd}
+    assert families["pgd"] == {"linf_bim"} | by_norm
+    assert families["square"] == {"linf_square", "l2_square"}
     assert families["fmn"] == {"linf_fmn", "l2_fmn"}
     assert {name for name in ATTACKS if ATTACKS[name].control} == families["noise"]
 

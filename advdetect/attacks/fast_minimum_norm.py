@@ -1,0 +1,206 @@
+"""Fast minimum norm: a ball that shrinks while its surface is adversarial."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from foolbox.attacks.base import MinimizationAttack, raise_if_kwargs
+from foolbox.distances import l2, linf
+from torch import Tensor
+
+from advdetect.attacks.base import Norm
+from advdetect.attacks.losses import margin
+from advdetect.attacks.searching import Hold, Search, true_labels, unwrapped
+
+# The radius, until something is found, is where a linear model would change its mind. Steps to
+# that very radius come ever closer to the boundary and need never cross it: on a linear model
+# they end on it, on one that curves away they end before it.
+_MARGIN = 1.02
+
+# Points and their lanes, to logits and which lanes are over.
+Look = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the steps shrink.
+
+    Args:
+        steps: How many there are, a gradient each.
+        max_stepsize: L2 length of the first.
+        min_stepsize: Of the last; ``None``: a hundredth of the first.
+        gamma: Share by which the radius first shrinks or grows; 0.001 at the end.
+    """
+
+    steps: int
+    max_stepsize: float
+    min_stepsize: float | None = None
+    gamma: float = 0.05
+
+    def at(self, step: int) -> tuple[float, float]:
+        """Length of a step and change of the radius, both annealed along a cosine."""
+        least = self.max_stepsize / 100 if self.min_stepsize is None else self.min_stepsize
+        share = (1 + math.cos(math.pi * step / self.steps)) / 2
+        return least + (self.max_stepsize - least) * share, 0.001 + (self.gamma - 0.001) * share
+
+
+class FastMinimumNorm(MinimizationAttack):
+    """Fast minimum norm that also finds what lies just behind its radius.
+
+    Foolbox's projection onto the L2 ball divides a norm by itself and so does nothing: its
+    perturbations only ever grow. Here both norms keep to their shrinking ball.
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        steps: How many there are, a gradient each.
+        max_stepsize: L2 length of the first step.
+        min_stepsize: Of the last; ``None``: a hundredth of the first.
+        gamma: Share by which the radius first shrinks or grows.
+
+    Source:
+        Pintor et al. 2021, arXiv:2102.12827, algorithm 1.
+    """
+
+    def __init__(
+        self,
+        norm: Norm,
+        *,
+        steps: int = 100,
+        max_stepsize: float = 1.0,
+        min_stepsize: float | None = None,
+        gamma: float = 0.05,
+    ) -> None:
+        self.norm = norm
+        self.schedule = Schedule(steps, max_stepsize, min_stepsize, gamma)
+
+    @property
+    def distance(self) -> Any:
+        return linf if self.norm == "linf" else l2
+
+    @final
+    def run(
+        self,
+        model: Any,
+        inputs: Any,
+        criterion: Any,
+        *,
+        early_stop: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return ``(n, c, h, w)`` pictures just across the boundary, or as they were."""
+        raise_if_kwargs(kwargs)
+        images, wrapped = unwrapped(inputs)
+        labels = true_labels(model, criterion)
+        nothing = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
+
+        def look(moved: Tensor, lanes: Tensor) -> tuple[Tensor, Tensor]:
+            return model(moved), nothing
+
+        with torch.no_grad():
+            found = approach(look, images, labels, self.norm, self.schedule)
+        return wrapped(found)
+
+
+class FastMinimumNormWithin(Search):
+    """Fast minimum norm that is content with anything within eps.
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        steps: How many there are, a gradient each.
+
+    Source:
+        Pintor et al. 2021, arXiv:2102.12827, algorithm 1; that it stops at eps is our own.
+    """
+
+    def __init__(self, norm: Norm, *, steps: int = 100) -> None:
+        super().__init__(norm)
+        self.steps = steps
+
+    @final
+    def search(self, hold: Hold) -> None:
+        """Approach the boundary until something adversarial is within eps."""
+        rows = hold.rows
+        if not len(rows):
+            return
+        images = hold.images[rows]
+
+        def look(moved: Tensor, lanes: Tensor) -> tuple[Tensor, Tensor]:
+            logits = hold.classify(moved)
+            inside = _size(moved.detach() - images[lanes], self.norm) <= hold.eps
+            hold.judge(moved[inside], rows[lanes][inside], logits[inside])
+            return logits, ~hold.holds(rows[lanes])
+
+        # In L2 the first step should not go far beyond eps, nor creep.
+        length = hold.eps if self.norm == "l2" else hold.eps * math.sqrt(images[0].numel()) / 2
+        approach(look, images, hold.labels[rows], self.norm, Schedule(self.steps, length))
+
+
+def approach(look: Look, images: Tensor, labels: Tensor, norm: Norm, schedule: Schedule) -> Tensor:
+    """Return the nearest adversarial pictures met, and images as they were where none was.
+
+    Args:
+        look: Takes ``(m, c, h, w)`` points that need gradients and their ``(m,)`` lanes, and
+            returns logits and whether each lane is over.
+        images: ``(n, c, h, w)`` pixels in [0, 1].
+        labels: ``(n,)`` true classes.
+        norm: ``linf`` or ``l2``.
+        schedule: Number and length of the steps.
+    """
+    lanes = torch.arange(len(images), device=images.device)
+    result = images.clone()
+    change, best = torch.zeros_like(images), torch.zeros_like(images)
+    farthest = _size(torch.maximum(images, 1 - images), norm)
+    nearest = farthest.clone()
+    radius = torch.full_like(farthest, torch.inf)
+    ever = torch.zeros_like(labels, dtype=torch.bool)
+    for step in range(schedule.steps):
+        length, gamma = schedule.at(step)
+        moved = (images + change).requires_grad_()
+        with torch.enable_grad():
+            logits, over = look(moved, lanes)
+            gap = margin(logits, labels)
+        if over.any():
+            left = ~over
+            result[lanes[over]] = (images + best)[over]
+            if not left.any():
+                return result
+        (gradient,) = torch.autograd.grad(gap, moved, torch.ones_like(gap))
+        gap, wrong = gap.detach(), logits.detach().argmax(1) != labels
+        size = _size(change, norm)
+        closer = wrong & (size <= nearest)
+        ever |= wrong
+        nearest = torch.where(closer, size, nearest)
+        best[closer] = change[closer]
+        away = size + gap.abs() / _size(gradient, "l2" if norm == "l2" else "l1")
+        radius = torch.where(
+            wrong,
+            torch.minimum(radius * (1 - gamma), nearest),
+            torch.where(ever, radius * (1 + gamma), away),
+        ).minimum(farthest)
+        unit = 1 / _size(gradient, "l2").clamp(min=1e-12)
+        change = change + gradient * _each(unit) * length
+        change = _shrink(change, _MARGIN * radius, norm)
+        change = (images + change).clamp(0, 1) - images
+        if over.any():
+            lanes, images, labels = lanes[left], images[left], labels[left]
+            change, best, nearest = change[left], best[left], nearest[left]
+            farthest, radius, ever = farthest[left], radius[left], ever[left]
+    result[lanes] = images + best
+    return result
+
+
+def _shrink(change: Tensor, radius: Tensor, norm: Norm) -> Tensor:
+    if norm == "linf":
+        return change.clamp(-_each(radius), _each(radius))
+    return change * _each((radius / _size(change, "l2").clamp(min=1e-12)).clamp(max=1))
+
+
+def _size(pictures: Tensor, norm: str) -> Tensor:
+    order = {"linf": torch.inf, "l2": 2, "l1": 1}[norm]
+    return torch.linalg.vector_norm(pictures.flatten(1), ord=order, dim=1)
+
+
+def _each(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)

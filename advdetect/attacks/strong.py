@@ -1,0 +1,47 @@
+"""A cascade of unlike attacks, each on what the ones before left standing."""
+
+from collections.abc import Sequence
+from typing import final
+
+from advdetect.attacks.auto_pgd import CrossEntropyAutoPGD, TargetedAutoPGD
+from advdetect.attacks.base import Norm
+from advdetect.attacks.fast_minimum_norm import FastMinimumNormWithin
+from advdetect.attacks.searching import Hold, Search
+from advdetect.attacks.square import L2Square, LinfSquare
+
+
+class Cascade(Search):
+    """Worst case over several attacks, for the price of the first where that suffices.
+
+    Args:
+        norm: ``linf`` or ``l2``, of every member.
+        members: In turn; each sees the images that still hold, the rest are not run.
+
+    Source:
+        Croce & Hein 2020, arXiv:2003.01690, section 5.
+    """
+
+    def __init__(self, norm: Norm, members: Sequence[Search]) -> None:
+        super().__init__(norm)
+        self.members = tuple(members)
+
+    @final
+    def search(self, hold: Hold) -> None:
+        """Run the members until nothing holds."""
+        for member in self.members:
+            if not len(hold.rows):
+                return
+            member.search(hold)
+
+
+def strong(norm: Norm) -> Cascade:
+    """AutoAttack's cascade, with fast minimum norm for FAB."""
+    return Cascade(
+        norm,
+        (
+            CrossEntropyAutoPGD(norm),
+            TargetedAutoPGD(norm),
+            FastMinimumNormWithin(norm),
+            LinfSquare() if norm == "linf" else L2Square(),
+        ),
+    )
