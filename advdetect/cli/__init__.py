@@ -7,6 +7,7 @@ import typer
 
 from advdetect.cli.attack import attack
 from advdetect.cli.compare import compare
+from advdetect.cli.compare_runs import compare_runs
 from advdetect.cli.demo import demo
 from advdetect.cli.detect import detect
 from advdetect.cli.evaluate import evaluate
@@ -26,6 +27,7 @@ app.command()(fit)
 app.command()(detect)
 app.command()(evaluate)
 app.command()(compare)
+app.command("compare-runs")(compare_runs)
 app.command()(path)
 app.command("list")(list_names)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from advdetect import storage
 from advdetect.attacks import ATTACKS, SUITES
+from advdetect.attacks.base import eps_text
+from advdetect.attacks.knowing import ADAPTIVE, EPS, KNOWING
 from advdetect.checks import pick
 from advdetect.data import DATASETS
 from advdetect.detectors import DETECTORS
@@ -52,12 +54,14 @@ def _attacks() -> NameTable:
         )
         for name, a in ATTACKS.items()
     )
-    return NameTable(("attack", "norm", "family", "perturbation"), tuple(rows))
+    knowing = ((name, a.norm, "knows the guard", "within eps") for name, a in KNOWING.items())
+    return NameTable(("attack", "norm", "family", "perturbation"), (*rows, *knowing))
 
 
 def _suites() -> NameTable:
-    rows = ((name, ", ".join(map(str, budgets))) for name, budgets in SUITES.items())
-    return NameTable(("suite", "attacks"), tuple(rows))
+    rows = [(name, ", ".join(map(str, budgets))) for name, budgets in SUITES.items()]
+    adaptive = f"{', '.join(ADAPTIVE)}; at {', '.join(map(eps_text, EPS['linf']))}"
+    return NameTable(("suite", "attacks"), (*rows, ("adaptive", f"(--adaptive) {adaptive}")))
 
 
 def _documented(title: str, table: Mapping[str, object]) -> Callable[[], NameTable]:
