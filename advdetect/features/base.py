@@ -33,6 +33,14 @@ class Observation:
     means: Mapping[str, Tensor] = field(default_factory=dict)
     views: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def truth(self) -> "Observation":
+        """The same pass with true bits, and without gradients."""
+        layers, means, views = (
+            {name: part.detach() for name, part in parts.items()}
+            for parts in (self.layers, self.means, self.views)
+        )
+        return Observation(self.logits.detach(), layers, None, means, views)
+
     @property
     def predicted(self) -> Tensor:
         """``(n,)`` class of the highest logit."""

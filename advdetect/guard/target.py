@@ -36,8 +36,7 @@ class GuardTarget:
         observation = self.guard.extractor.observe(self.guard.model, images, sharpness=sharpness)
         rows = self.guard.extractor.rows(observation)
         score = self.guard.soft_score_of(rows, observation.predicted, sharpness)
-        layers = {name: z.detach() for name, z in observation.layers.items()}
-        truth = self._answers(Observation(observation.logits.detach(), layers))
+        truth = self._answers(observation.truth())
         centre, spread = self._usual
         return Look(
             observation.logits,

@@ -3,6 +3,7 @@
 import pytest
 
 from advdetect.attacks import ATTACKS, SUITES
+from advdetect.attacks.knowing import KNOWING
 from advdetect.data import DATASETS
 from advdetect.detectors import DETECTORS
 from advdetect.errors import InputError
@@ -13,8 +14,8 @@ from advdetect.workflows.listing import KINDS, list_table
 
 TABLES = {
     "models": shipped_models(),
-    "attacks": ATTACKS,
-    "suites": SUITES,
+    "attacks": [*ATTACKS, *KNOWING],
+    "suites": [*SUITES, "adaptive"],
     "detectors": DETECTORS,
     "features": FEATURES,
     "measures": MEASURES,
