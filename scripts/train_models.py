@@ -74,8 +74,10 @@ RECIPES = (
         "fashion-robust": Recipe(
             "fashion-mnist",
             "resnet",
-            FASHION_PIXELS | {"width": 32},
-            epochs=12,
+            FASHION_PIXELS,
+            epochs=8,
+            learning_rate=0.1,
+            shift=0,
             adversarial=0.1,
             bfloat16=True,
         ),

@@ -11,6 +11,7 @@ from advdetect.cli.terminal import (
     one_line_errors,
     parse_eps,
     parse_size,
+    prepare,
     print_json,
     print_table,
     share,
@@ -31,7 +32,9 @@ def attack(
     eps: Annotated[str | None, typer.Option(help="Replace the budgets, e.g. 8/255.")] = None,
     limit: o.Limit = None,
     seed: o.Seed = 0,
+    surrogate: o.Surrogate = None,
     workers: o.Workers = None,
+    threads: o.Threads = None,
     ray: o.Ray = None,
     out: Annotated[Path, typer.Option(help="Run folder, resumed if begun.")] = Path("runs/attack"),
     weights: o.Weights = None,
@@ -50,6 +53,7 @@ def attack(
         from advdetect.workflows.attacking import attack_data, summarise
 
         wanted = parse_eps(eps)
+        prepare(threads, suite, surrogate)
         size = parse_size(resize)
         loaded = load_model(model, weights=weights)
         images = datasets.load(
@@ -63,6 +67,7 @@ def attack(
             norm=norm,
             eps=wanted,
             seed=seed,
+            surrogate=None if surrogate is None else load_model(surrogate),
             workers=workers,
             ray=ray,
             track=track,

@@ -11,6 +11,7 @@ from advdetect.cli.terminal import (
     eps_text,
     one_line_errors,
     parse_size,
+    prepare,
     print_json,
     print_table,
     share,
@@ -51,7 +52,9 @@ def evaluate(
         bool,
         typer.Option("--baselines", help="Compare with published detectors, fitted on the data."),
     ] = False,
+    surrogate: o.Surrogate = None,
     workers: o.Workers = None,
+    threads: o.Threads = None,
     ray: o.Ray = None,
     data_root: o.DataRoot = None,
     resize: o.Size = None,
@@ -68,6 +71,7 @@ def evaluate(
     """
     with one_line_errors():
         from advdetect import data as datasets
+        from advdetect.networks import load_model
         from advdetect.workflows.evaluating_run import Fitting, evaluate_again, evaluate_into
         from advdetect.workflows.guards import load_guard
 
@@ -76,6 +80,7 @@ def evaluate(
         elif guard is None:
             raise InputError("name a guard to evaluate, or give --from RUN")
         else:
+            prepare(threads, suite, surrogate)
             loaded = load_guard(guard)
             load = partial(
                 datasets.load,
@@ -97,6 +102,7 @@ def evaluate(
                 baselines=Fitting(load(split="reference"), load(split="calibration"))
                 if baselines
                 else None,
+                surrogate=None if surrogate is None else load_model(surrogate),
                 workers=workers,
                 ray=ray,
                 track=track,

@@ -48,9 +48,17 @@ Layers = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use at most so many images.")]
 Seed = Annotated[int, typer.Option(help="Seed of all that is random.")]
+Surrogate = Annotated[
+    str | None,
+    typer.Option(help="Another MODEL, on which transfer attacks are made; without: left out."),
+]
 Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Processes that attack; each uses as many threads as this one."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads of each process; torch's own choice by default."),
 ]
 Ray = Annotated[
     str | None,

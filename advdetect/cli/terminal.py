@@ -43,7 +43,12 @@ def track(items: Sequence[Any], description: str) -> Iterable[Any]:
     from rich.progress import TimeRemainingColumn as Remaining
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        speed_estimate_period=1e9,  # rich forgets after 30 s, and a step may take longer
+    ) as progress:
         task = progress.add_task(description, total=len(items))
         for item in items:
             if isinstance(item, tuple) and item and hasattr(item[0], "attack"):
@@ -55,6 +60,19 @@ def track(items: Sequence[Any], description: str) -> Iterable[Any]:
 def tell(text: str) -> None:
     """Print a note on standard error."""
     typer.echo(text, err=True)
+
+
+def prepare(threads: int | None, suite: str, surrogate: str | None) -> None:
+    """Set the number of threads, and say what a suite leaves out."""
+    import torch
+
+    from advdetect.attacks import ATTACKS, SUITES
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    left_out = [b for b in SUITES.get(suite, ()) if ATTACKS[b.attack].surrogate]
+    if left_out and surrogate is None:
+        tell(f"left out: {', '.join(map(str, left_out))}; give another model with --surrogate")
 
 
 def print_json(content: Any) -> None:

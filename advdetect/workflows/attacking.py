@@ -67,6 +67,7 @@ def attack_data(
     eps: float | None = None,
     seed: int = 0,
     chunk: int = CHUNK,
+    surrogate: LoadedModel | None = None,
     workers: int | None = None,
     ray: str | None = None,
     command: str = "attack",
@@ -88,6 +89,8 @@ def attack_data(
         seed: Seeds the attacks, with the content of each chunk.
         chunk: Images that are attacked at a time, and kept in one file. With other chunks, as
             with other threads, results agree up to rounding, and random draws are others.
+        surrogate: Another model of the same pixels and classes, for transfer attacks; without
+            one the suite's transfer attacks are left out.
         workers: Processes that attack, this one alone if 1; ``None``: 1, or all that fit on the
             Ray cluster. Each uses as many threads as the run, see ``torch.set_num_threads``.
         ray: A Ray cluster's address, ``auto`` or ``local``: its hosts attack instead.
@@ -104,8 +107,10 @@ def attack_data(
     executor = choose_executor(workers, ray, gpu=device_of(model.module).type == "cuda")
     if chunk < 1:
         raise InputError(f"expected at least 1 image a chunk, got {chunk}")
-    budgets = choose_budgets(suite, norm, eps)
+    budgets = choose_budgets(suite, norm, eps, surrogate=surrogate is not None)
     check_fit(model, images)
+    if surrogate is not None:
+        check_fit(surrogate, images)
     configuration = {
         "model": model.name,
         "weights": storage.fingerprint(model.module.state_dict()),
@@ -117,6 +122,7 @@ def attack_data(
         "budgets": [[b.attack, b.eps] for b in budgets],
         "seed": seed,
         "chunk": chunk,
+        **({} if surrogate is None else _surrogate(surrogate)),
         **(extra or {}),
     }
     run = RunFolder.start(folder, command, configuration)
@@ -124,13 +130,18 @@ def attack_data(
         run,
         _shards(budgets, len(images), chunk),
         begin,
-        (SentModel(model), images, seed),
+        (SentModel(model), images, seed, None if surrogate is None else SentModel(surrogate)),
         attack_shard,
         executor=executor,
         track=track,
         description="attacking",
     )
     return run, read_attacks(run)
+
+
+def _surrogate(model: LoadedModel) -> dict[str, Any]:
+    weights = storage.fingerprint(model.module.state_dict())
+    return {"surrogate": model.name, "surrogate_weights": weights}
 
 
 def _shards(budgets: Sequence[Budget], n: int, chunk: int) -> list[Shard]:

@@ -62,11 +62,15 @@ class AttackState:
     images: ImageSet
     source: Tensor
     seed: int
+    surrogate: nn.Module | None
 
 
-def begin(model: SentModel, images: ImageSet, seed: int) -> AttackState:
+def begin(
+    model: SentModel, images: ImageSet, seed: int, surrogate: SentModel | None = None
+) -> AttackState:
     """Set a worker up."""
-    return AttackState(model.module, images, fingerprints(images.images), seed)
+    other = None if surrogate is None else surrogate.module
+    return AttackState(model.module, images, fingerprints(images.images), seed, other)
 
 
 def attack_shard(state: AttackState, task: AttackTask) -> dict[str, Tensor]:
@@ -74,7 +78,14 @@ def attack_shard(state: AttackState, task: AttackTask) -> dict[str, Tensor]:
     rows = slice(task.first, task.end)
     device = device_of(state.module)
     images, labels = state.images.images[rows].to(device), state.images.labels[rows]
-    chunk = attack_chunk(state.module, images, labels.to(device), task.budget, seed=state.seed)
+    chunk = attack_chunk(
+        state.module,
+        images,
+        labels.to(device),
+        task.budget,
+        seed=state.seed,
+        surrogate=state.surrogate,
+    )
     return chunk_tensors(chunk, labels, state.images.index[rows], state.source[rows])
 
 

@@ -55,6 +55,7 @@ def evaluate_into(
     limit: int | None = None,
     adaptive: int = 0,
     baselines: Fitting | None = None,
+    surrogate: LoadedModel | None = None,
     workers: int | None = None,
     ray: str | None = None,
     track: Track = untracked,
@@ -71,6 +72,7 @@ def evaluate_into(
         limit: Attack the first so many images alone.
         adaptive: Attack the guard itself, knowingly, on the first so many images.
         baselines: Images to fit published detectors on, to compare the guard with.
+        surrogate: Another model, for transfer attacks.
         workers: Processes that attack, see ``attack_data``.
         ray: A Ray cluster's address; its hosts attack instead.
         track: Shows progress.
@@ -98,6 +100,7 @@ def evaluate_into(
         folder,
         suite=suite,
         seed=seed,
+        surrogate=surrogate,
         workers=workers,
         ray=ray,
         command="evaluate",
