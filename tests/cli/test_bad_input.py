@@ -150,6 +150,15 @@ def test_an_array_file_that_is_text(small_model, refused, tmp_path):
         (("attack", "{small}", "--data", "digits", "--eps", "0.1"), "an eps means nothing without"),
         (("attack", "{small}", "--weights", "{none}"), "{small} has weights of its own: --weights"),
         (("attack", "torchvision:resnet0"), "torchvision has no classifier named 'resnet0'"),
+        (
+            ("compare-runs", "{empty}", "{none}"),
+            "no finished evaluation in {empty}: expected a fol",
+        ),
+        (("compare-runs", "{empty}"), "expected at least two runs to compare, got 1"),
+        (
+            ("attack", "{small}", "--data", "digits", "--surrogate", "fashion-resnet"),
+            "expected images of shape (1, 28, 28)",
+        ),
         (("evaluate", "{guard}", "--data", "fashion-mnist"), "expected images of shape (1, 8, 8)"),
     ],
 )

@@ -12,7 +12,17 @@ import pytest
 from advdetect.guard import Guard
 
 DIGITS = ("--data", "digits")
-COMMANDS = ("demo", "attack", "fit", "detect", "evaluate", "compare", "path", "list")
+COMMANDS = (
+    "demo",
+    "attack",
+    "fit",
+    "detect",
+    "evaluate",
+    "compare",
+    "compare-runs",
+    "path",
+    "list",
+)
 CONSOLE_SCRIPT = Path(sys.executable).with_name("advdetect")
 
 
@@ -227,3 +237,45 @@ def test_a_bug_keeps_its_traceback(advdetect, small_model, tmp_path, monkeypatch
     options = ["--suite", "quick", "--limit", "3", "--out", tmp_path / "run"]
     result = advdetect("attack", small_model, *DIGITS, *options)
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.slow
+def test_an_evaluation_by_someone_who_knows_and_beside_published_detectors(
+    advdetect, small_model, small_guard_folder, tmp_path
+):
+    options = ["--adaptive", "--adaptive-limit", "3", "--baselines", "--workers", "1"]
+    command = [*evaluate(small_guard_folder, tmp_path / "known"), *options]
+    result = advdetect(*command, env={"COLUMNS": "100"})
+    assert result.exit_code == 0, result.output
+    assert "attacks that know the guard" in result.stdout
+    assert "linf_joint_pgd" in result.stdout
+    report = json.loads((tmp_path / "known" / "report.json").read_text())
+    detectors = {row["detector"] for row in report["detection"]}
+    assert detectors >= {"logistic", "softmax", "energy", "squeezing", "lid", "mahalanobis", "vim"}
+    assert {row["detector"] for row in report["knowing"]} >= {"logistic", "deep-knn", "lid"}
+    again = advdetect("evaluate", "--from", tmp_path / "known", "--json")
+    assert json.loads(again.stdout) == report
+
+
+def test_runs_side_by_side(advdetect, evaluated, tmp_path):
+    other = shutil.copytree(evaluated[0], tmp_path / "other")
+    result = advdetect("compare-runs", evaluated[0], other, "--out", tmp_path / "both")
+    assert result.exit_code == 0, result.output
+    assert "flagged at 5 %" in result.stdout
+    assert str(tmp_path / "both" / "runs.html") in result.stdout
+    options = ["--out", tmp_path / "both", "--json"]
+    content = json.loads(advdetect("compare-runs", evaluated[0], other, *options).stdout)
+    assert content["runs"] == ["evaluation", "other"]
+    assert all(len(line["values"]) == 2 for line in content["lines"])
+
+
+def test_a_surrogate_makes_transfer_attacks(advdetect, small_model, tmp_path):
+    options = [*DIGITS, "--suite", "strong", "--norm", "linf", "--eps", "0.2", "--limit", "3"]
+    without = advdetect("attack", small_model, *options, "--out", tmp_path / "without")
+    assert without.exit_code == 0, without.output
+    assert "left out: linf_transfer 8/255, linf_transfer 0.1; give another" in without.stderr
+    given = ["--surrogate", small_model, "--threads", "1", "--out", tmp_path / "with"]
+    beside = advdetect("attack", small_model, *options, *given, "--json")
+    assert beside.exit_code == 0, beside.output
+    attacks = [row["attack"] for row in json.loads(beside.stdout)["attacks"]]
+    assert attacks == ["linf_strong", "linf_transfer"]

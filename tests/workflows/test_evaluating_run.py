@@ -110,7 +110,10 @@ def test_an_unfinished_evaluation_is_refused(folder, name):
         evaluate_again(folder)
 
 
-def test_a_guard_attacked_knowingly(small_guard, small_guard_folder, digits, tmp_path):
+def test_a_guard_attacked_knowingly(
+    small_guard, small_guard_folder, digits, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(EPS, "linf", (8 / 255, 1.0))
     options = {"name": str(small_guard_folder), "suite": "quick", "limit": 6, "adaptive": 6}
     done = evaluate_into(small_guard, digits["evaluation"], tmp_path, **options)
     report = done.report
