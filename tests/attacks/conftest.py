@@ -1,10 +1,18 @@
 """A classifier whose nearest adversarial picture is known in closed form."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
+
+from advdetect.attacks import ATTACKS
+from advdetect.attacks.foolbox_attacks import foolbox
+
+foolbox()  # once, and quietly: from here on the attacks that build on it can be imported
+
+QUERIES = 400
 
 
 class Plane(nn.Module):
@@ -47,3 +55,14 @@ def known():
     # By Hoelder: |w.x + b| over the dual norm of w.
     distance = {"l2": away, "linf": away * normal.norm() / normal.abs().sum()}
     return Known(Plane(normal).eval(), images, torch.zeros(6, dtype=torch.int64), distance)
+
+
+@pytest.fixture(autouse=True)
+def few_queries(monkeypatch):
+    """Random search gives up early: a test asks whether it keeps its word, not how far it gets."""
+    from advdetect.attacks import square, strong
+
+    monkeypatch.setattr(strong, "QUERIES", 100)
+    for name, build in {"linf": square.LinfSquare, "l2": square.L2Square}.items():
+        short = replace(ATTACKS[f"{name}_square"], build=partial(build, queries=QUERIES))
+        monkeypatch.setitem(ATTACKS, f"{name}_square", short)

@@ -8,7 +8,7 @@ from advdetect.attacks.base import eps_text
 
 @pytest.mark.parametrize(
     ("eps", "text"),
-    [(8 / 255, "8/255"), (1.0, "255/255"), (0.1, "0.1"), (0.5, "0.5"), (0.0, "0"), (1e-9, "1e-09")],
+    [(8 / 255, "8/255"), (1.0, "1"), (0.1, "0.1"), (0.5, "0.5"), (0.0, "0"), (1e-9, "1e-09")],
 )
 def test_whole_grey_levels_are_written_as_such(eps, text):
     assert eps_text(eps) == text

@@ -15,9 +15,18 @@ REACHED = {
 }
 
 
+# But for random search in L2, whose bumps are not shaped as the plane's normal is.
+FIXED = [
+    name
+    for name, spec in ATTACKS.items()
+    if not spec.minimum_norm and not spec.control and name != "l2_square"
+]
+
+
 def run(known, name, eps=None, **changes):
     images, labels = changes.get("images", known.images), changes.get("labels", known.labels)
-    return attack_chunk(known.model, images, labels, Budget(name, eps), seed=0)
+    budget = Budget(name, eps)
+    return attack_chunk(known.model, images, labels, budget, seed=0, surrogate=known.model)
 
 
 def test_every_minimum_norm_attack_is_tested_here():
@@ -45,7 +54,7 @@ def test_minimum_norm_attacks_with_an_eps_succeed_only_within_it(known, name):
     assert torch.equal(bound.success, free.distance <= eps)
 
 
-@pytest.mark.parametrize("name", ["linf_fgsm", "linf_bim", "linf_pgd", "l2_pgd"])
+@pytest.mark.parametrize("name", FIXED)
 @pytest.mark.parametrize("rows", [1, 3, 5])
 def test_attacks_of_fixed_eps_succeed_where_eps_reaches_the_plane(known, name, rows):
     nearest = known.distance[ATTACKS[name].norm]

@@ -7,7 +7,6 @@ import pytest
 
 from advdetect.attacks import ATTACKS, SUITES
 
-
 PARTS = ("apgd_ce", "apgd_targeted", "square")
 
 
