@@ -15,6 +15,7 @@ from experiments.class_partition import class_partition
 from experiments.correspondence import correspondence
 from experiments.fashion import fashion
 from experiments.graph_under_attack import graph_under_attack
+from experiments.knowing import knowing
 from experiments.paths import paths
 from experiments.width import width
 
@@ -22,6 +23,7 @@ from advdetect.errors import AdvDetectError
 
 EXPERIMENTS: dict[str, Callable[[Path, Path | None], None]] = {
     "fashion": fashion,
+    "knowing": knowing,
     "correspondence": correspondence,
     "class-partition": class_partition,
     "graph-under-attack": graph_under_attack,

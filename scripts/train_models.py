@@ -74,10 +74,8 @@ RECIPES = (
         "fashion-robust": Recipe(
             "fashion-mnist",
             "resnet",
-            FASHION_PIXELS,
-            epochs=8,
-            learning_rate=0.1,
-            shift=0,
+            FASHION_PIXELS | {"width": 32},
+            epochs=12,
             adversarial=0.1,
             bfloat16=True,
         ),

@@ -17,6 +17,15 @@ _NAMES = {
     "carlini_wagner": "Carlini-Wagner",
     "hop_skip_jump": "HopSkipJump",
     "gaussian_noise": "Gaussian noise",
+    "apgd_ce": "APGD, cross-entropy",
+    "apgd_targeted": "APGD, targeted",
+    "square": "Square",
+    "strong": "strong cascade",
+    "selective_pgd": "selective PGD",
+    "orthogonal_pgd": "orthogonal PGD",
+    "joint_pgd": "joint PGD",
+    "guard_square": "Square on the guard",
+    "guard_boundary": "HopSkipJump on the guard",
 }
 _NORMS = {"linf": "L\u221e", "l2": "L2", "l1": "L1", "l0": "L0"}
 

@@ -31,6 +31,19 @@ USUAL = Effort()
 Compute = Callable[[Sequence[Shard]], dict[str, dict[str, Tensor]]]
 
 
+@dataclass(frozen=True, eq=False)
+class Evaded:
+    """What attacks that know a guard did to it.
+
+    Attributes:
+        blocks: Records of every image, attack and budget, checks of convergence included.
+        results: The attacks with their usual effort, and the pictures they made.
+    """
+
+    blocks: tuple[Block, ...]
+    results: tuple[KnowingResult, ...]
+
+
 @dataclass(frozen=True)
 class EvadeTask:
     """Rows ``first`` to ``end - 1`` under one attack that knows the guard."""
@@ -57,7 +70,7 @@ def evade(
     *,
     attacks: Sequence[str] = ADAPTIVE,
     check: bool = True,
-) -> list[Block]:
+) -> Evaded:
     """Attack a guard knowingly, and look whether more effort finds more.
 
     Args:
@@ -67,9 +80,6 @@ def evade(
         attacks: Names in ``KNOWING``.
         check: Run the strongest attack with gradients again, with twice the steps and with
             twice the restarts.
-
-    Returns:
-        Records of every image, attack and budget.
     """
     results = _results(compute, images, [(name, "", USUAL) for name in attacks])
     follows = [r for r in results.values() if KNOWING[r.attack].gradients]
@@ -82,7 +92,8 @@ def evade(
     for (_, effort), result in results.items():
         clean = images.images[: len(result)]
         blocks += knowing_blocks(result, clean, guard.detector_name, guard.false_alarm_rate, effort)
-    return blocks
+    usual = tuple(result for (_, effort), result in results.items() if not effort)
+    return Evaded(tuple(blocks), usual)
 
 
 def in_folder(

@@ -70,7 +70,7 @@ def evaluate(
     knowing: Sequence[Block] = ()
     if adaptive:
         names = ADAPTIVE if adaptive is True else tuple(adaptive)
-        knowing = evade(guard, set_, in_memory(guard, set_, seed, track), attacks=names)
+        knowing = evade(guard, set_, in_memory(guard, set_, seed, track), attacks=names).blocks
     return evaluate_attacks(guard, set_, run, model=model, knowing=knowing, track=track).report
 
 

@@ -12,7 +12,7 @@ from advdetect.data import ImageSet
 from advdetect.errors import FileError
 from advdetect.guard import Guard
 from advdetect.networks import LoadedModel
-from advdetect.report.figures import Figures
+from advdetect.report.figures import Figures, PictureRow
 from advdetect.report.report import Report
 from advdetect.runs import RunFolder, choose_executor
 from advdetect.runs.records import Block
@@ -22,7 +22,12 @@ from advdetect.workflows.baselines import KNOWING, baseline_guards, judge_baseli
 from advdetect.workflows.evading import evade, in_folder
 from advdetect.workflows.evaluating import evaluate_attacks
 from advdetect.workflows.keeping import keep, kept
-from advdetect.workflows.picturing import embedding_of, figures_of, pictures_of
+from advdetect.workflows.picturing import (
+    embedding_of,
+    evading_pictures,
+    figures_of,
+    pictures_of,
+)
 from advdetect.workflows.progress import Track, untracked
 from advdetect.workflows.reporting import report_of
 
@@ -121,13 +126,16 @@ def evaluate_into(
             track=track,
         )
     knowing: list[Block] = []
+    shown: tuple[PictureRow, ...] = ()
     if adaptive:
         some = images.subset(range(min(adaptive, len(images))))
         executor = choose_executor(workers, ray, gpu=device_of(guard.model).type == "cuda")
-        knowing = evade(guard, some, in_folder(guard, some, run, seed, executor, track))
+        evaded = evade(guard, some, in_folder(guard, some, run, seed, executor, track))
+        knowing += evaded.blocks
+        shown = evading_pictures(guard, images, evaded.results)
         for other in guards.values():
             compute = in_folder(other, some, run, seed, executor, track)
-            knowing += evade(other, some, compute, attacks=KNOWING, check=False)
+            knowing += evade(other, some, compute, attacks=KNOWING, check=False).blocks
     others = judge_baselines(guards, images, results, track)
     evaluation = evaluate_attacks(
         guard, images, results, model=model.name, knowing=knowing, others=others, track=track
@@ -135,7 +143,7 @@ def evaluate_into(
     keep(
         run.path,
         evaluation.judged,
-        pictures_of(images, evaluation),
+        (*pictures_of(images, evaluation), *shown),
         embedding_of(guard, images, evaluation),
     )
     return evaluate_again(run.path)

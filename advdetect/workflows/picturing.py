@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advdetect.attacks import ATTACKS, AttackResult, Budget
+from advdetect.attacks.knowing import KnowingResult
 from advdetect.data import ImageSet
 from advdetect.detectors.transductive import embed
 from advdetect.guard import Guard
@@ -19,6 +20,7 @@ from advdetect.workflows.observing import Observed
 from advdetect.workflows.recording import ATTACK, CLEAN, CONTROL, distance, of_kind, right
 
 PICTURES = 6
+EVADING = 3  # pictures that got past the guard
 EMBEDDED = 150  # inputs of each kind in the Fiedler embedding
 
 
@@ -93,6 +95,39 @@ def pictures_of(images: ImageSet, evaluation: Evaluation) -> tuple[PictureRow, .
                 )
             )
             break
+    return tuple(shown)
+
+
+def evading_pictures(
+    guard: Guard, images: ImageSet, results: Sequence[KnowingResult]
+) -> tuple[PictureRow, ...]:
+    """Show what got past the guard, one image for each of the first budgets that let any past."""
+    names = images.classes or tuple(str(c) for c in range(1 + int(images.labels.max())))
+    shown: list[PictureRow] = []
+    used: set[int] = set()
+    for k, eps in enumerate(results[0].budgets if results else ()):
+        for result in results:
+            past = result.evaded(guard.false_alarm_rate)[:, k].nonzero().squeeze(1).tolist()
+            fresh = [row for row in past if row not in used]
+            if fresh and len(shown) < EVADING:
+                row = fresh[0]
+                used.add(row)
+                before = guard(images.images[row : row + 1])
+                shown.append(
+                    PictureRow(
+                        images.images[row].numpy(),
+                        result.adversarial[row, k].numpy(),
+                        str(Budget(result.attack, eps)),
+                        names[int(result.labels[row])],
+                        names[int(result.clean_prediction[row])],
+                        names[int(result.prediction[row, k])],
+                        float(before.p_value),
+                        float(result.p_value[row, k]),
+                        bool(before.flagged),
+                        False,
+                    )
+                )
+                break
     return tuple(shown)
 
 

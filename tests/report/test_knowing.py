@@ -49,7 +49,7 @@ def test_each_attack_and_its_convergence_are_folded_away(known):
     (folded,) = (block for block in knowing(known) if isinstance(block, Folded))
     each, converged = folded.tables
     assert len(each.rows) == 6  # of the guard's own detector
-    assert each.rows[0][0].text == "joint pgd L\u221e 4/255"
+    assert each.rows[0][0].text == "joint PGD L\u221e 4/255"
     assert [cell.text for cell in converged.rows[0][1:]] == ["49.0 %", "49.0 %", "49.5 %", "yes"]
 
 
@@ -67,5 +67,5 @@ def test_without_such_attacks_there_is_nothing(report):
 def test_the_figure_says_what_it_shows(known):
     (plot,) = evasion(known)
     assert plot.name == "evasion_linf"
-    assert plot.title == "70.0 % of images evade classifier and guard at L\u221e 8/255"
+    assert plot.title == "70.0 % of images get past classifier and guard at L\u221e 8/255"
     assert "1,000 images" in plot.caption

@@ -39,7 +39,7 @@ def test_more_effort_that_finds_more(report):
     few, more = wilson(500, 1000), wilson(530, 1000)
     row = Convergence("linf_joint_pgd", "linf", 8 / 255, few, few, more)
     (text,) = told(report, convergence=(row,))
-    assert "joint pgd L\u221e 8/255 has not converged" in text
+    assert "joint PGD L\u221e 8/255 has not converged" in text
     assert "goes from 50.0 % to 53.0 %" in text
     same = replace(row, twice_the_restarts=wilson(519, 1000))
     assert told(report, convergence=(same,)) == []
@@ -83,5 +83,5 @@ def test_square_that_beats_pgd(report):
     blind = replace(row, attack="linf_square", success_rate=wilson(924, 925))
     found = told(report, robustness=(*report.robustness, blind))
     assert any(
-        "square L\u221e 8/255 takes no gradients, and succeeds more often" in t for t in found
+        "Square L\u221e 8/255 takes no gradients, and succeeds more often" in t for t in found
     )

@@ -29,8 +29,8 @@ from advdetect.report.words import (
         ("l2_carlini_wagner", None, "Carlini-Wagner L2"),
         ("l2_gaussian_noise 0.5", None, "Gaussian noise L2 0.5"),
         ("linf_uniform_noise", 0.1, "uniform noise L\u221e 0.1"),
-        ("selective_pgd", 0.1, "selective pgd 0.1"),
-        ("square", None, "square"),
+        ("selective_pgd", 0.1, "selective PGD 0.1"),
+        ("square", None, "Square"),
     ],
 )
 def test_attacks(attack, eps, words):

@@ -110,9 +110,7 @@ def test_an_unfinished_evaluation_is_refused(folder, name):
         evaluate_again(folder)
 
 
-def test_a_guard_attacked_knowingly(
-    small_guard, small_guard_folder, digits, tmp_path, monkeypatch
-):
+def test_a_guard_attacked_knowingly(small_guard, small_guard_folder, digits, tmp_path, monkeypatch):
     monkeypatch.setitem(EPS, "linf", (8 / 255, 1.0))
     options = {"name": str(small_guard_folder), "suite": "quick", "limit": 6, "adaptive": 6}
     done = evaluate_into(small_guard, digits["evaluation"], tmp_path, **options)
@@ -134,6 +132,12 @@ def test_a_guard_attacked_knowingly(
         assert row.success["0.05"].value == pytest.approx(evaded[right].mean())
         # Judged by the guard itself, on the pictures that are kept.
         assert (block["linf"] <= row.eps + 1e-6).all()
+    past = [row for row in done.figures.pictures if row.attack.split()[0] in ADAPTIVE]
+    assert past
+    for row in past:
+        assert row.attacked_label != row.true_label == row.clean_label
+        assert row.attacked_p_value > 0.05
+        assert not row.attacked_flagged
     assert {row.attack for row in report.convergence} <= set(ADAPTIVE)
     assert len(report.convergence) == len(EPS["linf"])
     before = contents(tmp_path)
