@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.attacks import attacks
+from benchmarks.attacks import attack_costs
 from benchmarks.bits import all_pairs_and_neighbours
 from benchmarks.comparing import Row, Scope
 from benchmarks.overhead import guard_overhead, over_plain
@@ -25,7 +25,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "record": Benchmark(recorded_passes),
     "overhead": Benchmark(guard_overhead, over_plain),
     "similarity": Benchmark(measures),
-    "attacks": Benchmark(attacks),
+    "attacks": Benchmark(attack_costs),
     "bits": Benchmark(all_pairs_and_neighbours),
     "spectral": Benchmark(fiedler_cuts),
     "scaling": Benchmark(cost_against_size),

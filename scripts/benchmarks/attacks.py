@@ -56,7 +56,7 @@ class Kept:
         self.answer = self.work()
 
 
-def attacks(scope: Scope) -> Iterator[Row]:
+def attack_costs(scope: Scope) -> Iterator[Row]:
     """Attacks of one eps, least perturbations, and whole suites; ``full`` with a robust model."""
     n = 8 if scope.quick else 1000
     victim = load_victim("fashion-resnet", n)
