@@ -100,9 +100,8 @@ def test_the_targeted_dlr_loss_as_torchattacks_has_it():
     labels = torch.randint(0, 10, (50,), generator=generator)
     targets = (labels + torch.randint(1, 10, (50,), generator=generator)) % 10
     theirs = torchattacks.attacks.apgdt.APGDT(nn.Identity())
-    theirs.y_target = targets
     torch.testing.assert_close(
-        targeted_dlr(logits, labels, targets), theirs.dlr_loss_targeted(logits, labels)
+        targeted_dlr(logits, labels, targets), theirs.dlr_loss_targeted(logits, labels, targets)
     )
 
 
