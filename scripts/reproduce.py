@@ -13,6 +13,7 @@ from pathlib import Path
 
 from experiments.class_partition import class_partition
 from experiments.correspondence import correspondence
+from experiments.costs import costs
 from experiments.fashion import fashion
 from experiments.graph_under_attack import graph_under_attack
 from experiments.knowing import knowing
@@ -24,6 +25,7 @@ from advdetect.errors import AdvDetectError
 EXPERIMENTS: dict[str, Callable[[Path, Path | None], None]] = {
     "fashion": fashion,
     "knowing": knowing,
+    "costs": costs,
     "correspondence": correspondence,
     "class-partition": class_partition,
     "graph-under-attack": graph_under_attack,

@@ -12,7 +12,7 @@ from experiments.printing import console, show, track
 
 NAME = "fashion-resnet"
 ATTACKED = 1000
-KNOWINGLY = 200
+KNOWINGLY = 100
 
 
 def knowing(out: Path, _data_root: Path | None) -> None:
