@@ -233,7 +233,7 @@ def test_other_chunks_and_threads_agree_up_to_rounding(
 ):
     # Attacks that draw nothing at random: draws are others for other chunks.
     budgets = (Budget("linf_fgsm", 0.05), Budget("l2_deepfool"))
-    monkeypatch.setattr(attacking, "choose_budgets", lambda *_: budgets[: 3 - threads])
+    monkeypatch.setattr(attacking, "choose_budgets", lambda *_, **__: budgets[: 3 - threads])
     _, first = attack_data(small, some, tmp_path / "one", **OPTIONS)
     torch.set_num_threads(threads)
     try:
