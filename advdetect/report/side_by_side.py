@@ -52,7 +52,7 @@ def tell_side_by_side(reports: Mapping[str, Report]) -> Story:
     sections = [
         Section(
             part,
-            (Table(part, ("", *header), tuple(_row(line) for line in own)),),
+            (Table("Each run's figure, its interval below", ("", *header), tuple(map(_row, own))),),
         )
         for part, own in parts.items()
     ]

@@ -42,6 +42,7 @@ def _evasion(report: Report, norm: str) -> Plot:
                 color=COLORS[color],
                 ls=style,
                 lw=1,
+                zorder=3,  # above the thick line, on which the best of them lies
                 marker=marker,
                 markersize=4,
                 label=_name(name),
