@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from advdetect.attacks.balls import project, steepest
 from advdetect.attacks.base import Norm
-from advdetect.attacks.knowing.balls import project, steepest
 
 # Points and the indices of their lanes, to losses, gradients and which lanes are over.
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]

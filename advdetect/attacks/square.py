@@ -6,8 +6,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from advdetect.attacks.balls import project
 from advdetect.attacks.base import Norm
-from advdetect.attacks.knowing.balls import project
 from advdetect.attacks.losses import margin
 from advdetect.attacks.searching import Hold, Search
 

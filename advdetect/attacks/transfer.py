@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from advdetect.attacks.ascent import ascend
+from advdetect.attacks.balls import random_point
 from advdetect.attacks.base import Norm
-from advdetect.attacks.knowing.balls import random_point
 from advdetect.attacks.searching import true_labels, unwrapped
 
 

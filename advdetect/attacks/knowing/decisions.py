@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advdetect.attacks.balls import project
+from advdetect.attacks.base import Norm
 from advdetect.attacks.foolbox_attacks import foolbox
-from advdetect.attacks.knowing.balls import Norm, project
 from advdetect.attacks.knowing.evasion import Best, Evasion
 from advdetect.attacks.knowing.target import Target
 

@@ -7,7 +7,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from advdetect.attacks.knowing.balls import Norm, project, random_point, steepest
+from advdetect.attacks.balls import project, random_point, steepest
+from advdetect.attacks.base import Norm
 from advdetect.attacks.knowing.evasion import Best, Climb
 from advdetect.attacks.knowing.target import Look, Target
 

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from advdetect.attacks.knowing.balls import Norm
+from advdetect.attacks.base import Norm
 from advdetect.attacks.knowing.target import Answers, Look, Target
 
 # Beyond this p-value an image is more usual than half of the clean ones: nothing is left to gain.

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advdetect.attacks.knowing.balls import Norm
+from advdetect.attacks.base import Norm
 from advdetect.attacks.knowing.descent import Descent, Guide, between, margin
 from advdetect.attacks.knowing.target import Look, Target
 

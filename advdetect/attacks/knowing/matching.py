@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from advdetect.attacks.knowing.balls import Norm
+from advdetect.attacks.base import Norm
 from advdetect.attacks.knowing.descent import Descent, Guide
 from advdetect.attacks.knowing.target import Look, Target
 

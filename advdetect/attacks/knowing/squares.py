@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from advdetect.attacks.knowing.balls import project
+from advdetect.attacks.balls import project
 from advdetect.attacks.knowing.descent import margin
 from advdetect.attacks.knowing.evasion import Best, Climb
 from advdetect.attacks.knowing.target import Answers, Target

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from advdetect.attacks.knowing.balls import Norm
+from advdetect.attacks.base import Norm
 from advdetect.attacks.knowing.decisions import GuardBoundary
 from advdetect.attacks.knowing.evasion import Evasion
 from advdetect.attacks.knowing.joint import JointPGD

@@ -1,11 +1,9 @@
 """The geometry of a budget: random points, steepest steps, the way back inside."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Norm = Literal["linf", "l2"]
+from advdetect.attacks.base import Norm
 
 
 def random_point(images: Tensor, eps: float, norm: Norm, generator: torch.Generator) -> Tensor:
