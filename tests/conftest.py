@@ -1,5 +1,8 @@
 """A small network, trained on digits within seconds, and a guard of it, shared by many tests."""
 
+import gc
+import warnings
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -81,3 +84,12 @@ def small_guard_folder(small_guard, tmp_path_factory):
     folder = tmp_path_factory.mktemp("guards") / "small"
     small_guard.save(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """Ray, whose unclosed files and processes are collected here and not in a later test."""
+    yield pytest.importorskip("ray")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

@@ -36,9 +36,8 @@ def executor(request, one_thread, no_child_left):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(ray):
     """A Ray cluster of two cores on this machine, which executors find begun."""
-    ray = pytest.importorskip("ray")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()

@@ -157,7 +157,9 @@ def test_an_iterator_that_is_closed_stops_its_workers(one_thread, no_child_left,
     assert all(gone(pid) for pid in workers)
 
 
+# A shell that starts a command in the background has it ignore Ctrl-C: the script listens again.
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from advdetect.runs import Shard, choose_executor
@@ -165,6 +167,7 @@ from advdetect.runs.working import Job
 from tests.runs import shard_work as w
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     job = Job(w.keep, (Path(sys.argv[1]),), w.sleep, 1)
     try:
         list(choose_executor(2).run([Shard(str(i), i) for i in range(4)], job))

@@ -82,9 +82,9 @@ class KilledOnce(nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["processes", "ray"])
-def test_a_worker_killed_in_the_middle_changes_no_byte(small, some, expected, tmp_path, kind):
+def test_a_worker_killed_in_the_middle_changes_no_byte(small, some, expected, tmp_path, kind, request):
     if kind == "ray":
-        pytest.importorskip("ray")
+        request.getfixturevalue("ray")
     model = LoadedModel(small.name, KilledOnce(small.module, tmp_path / "killed"), {})
     ray = "local" if kind == "ray" else None
     run, attacked = attack_data(model, some, tmp_path / "run", **OPTIONS, workers=2, ray=ray)
