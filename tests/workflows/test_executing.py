@@ -82,7 +82,9 @@ class KilledOnce(nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["processes", "ray"])
-def test_a_worker_killed_in_the_middle_changes_no_byte(small, some, expected, tmp_path, kind, request):
+def test_a_worker_killed_in_the_middle_changes_no_byte(
+    small, some, expected, tmp_path, kind, request
+):
     if kind == "ray":
         request.getfixturevalue("ray")
     model = LoadedModel(small.name, KilledOnce(small.module, tmp_path / "killed"), {})
