@@ -14,6 +14,7 @@ from advdetect.cli.evaluate import evaluate
 from advdetect.cli.fit import fit
 from advdetect.cli.listing import list_names
 from advdetect.cli.path import path
+from advdetect.cli.train import train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +27,7 @@ app.command()(attack)
 app.command()(fit)
 app.command()(detect)
 app.command()(evaluate)
+app.command()(train)
 app.command()(compare)
 app.command("compare-runs")(compare_runs)
 app.command()(path)

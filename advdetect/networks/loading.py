@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from advdetect import storage, vision
 from advdetect.errors import FileError, InputError, ModelError
+from advdetect.networks.ensemble import Ensemble
 from advdetect.networks.tables import NETWORKS
 
 CARD_SCHEMA = 1
@@ -94,6 +95,8 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
             return NETWORKS[name](**architecture["arguments"])
         except (KeyError, TypeError) as error:
             raise ModelError(f"cannot build the network {name!r} as described: {error}") from None
+    if kind == "ensemble":
+        return Ensemble(build(member) for member in architecture.get("members", ()))
     if kind == "torchvision":
         return vision.model(name)
     if kind == "timm":
@@ -134,11 +137,23 @@ def set_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str) -
         raise ModelError(f"the weights of {source} do not fit: {' '.join(lines)[:300]}") from None
 
 
+def weight_files(architecture: Mapping[str, Any]) -> list[str]:
+    """Names of the files that a model's folder holds: one for each member of an ensemble."""
+    if architecture["kind"] != "ensemble":
+        return ["weights.safetensors"]
+    return [f"member-{i}.safetensors" for i in range(len(architecture["members"]))]
+
+
+def parts(module: nn.Module) -> list[nn.Module]:
+    """The modules whose weights go into those files."""
+    return list(module.members) if isinstance(module, Ensemble) else [module]
+
+
 def _from_folder(name: str, folder: Path, weights: Path | None) -> LoadedModel:
     card = storage.read_json(folder / "card.json", schema=CARD_SCHEMA)
     try:
         architecture = dict(card["network"])
-        sha256 = card["sha256"]["weights.safetensors"]
+        sha256 = {file: card["sha256"][file] for file in weight_files(architecture)}
         shape, classes = tuple(card["input"]["shape"]), tuple(card["classes"])
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(
@@ -147,8 +162,10 @@ def _from_folder(name: str, folder: Path, weights: Path | None) -> LoadedModel:
     if weights is not None:
         raise InputError(f"{name} has weights of its own: --weights is for other models")
     module = build(architecture)
-    source = folder / "weights.safetensors"
-    set_weights(module, storage.load_tensors(source, sha256=sha256), str(source))
+    # One by one, so that what is damaged is named.
+    for part, file in zip(parts(module), sha256, strict=True):
+        source = folder / file
+        set_weights(part, storage.load_tensors(source, sha256=sha256[file]), str(source))
     return LoadedModel(name, module.eval(), architecture, shape, classes, folder)
 
 

@@ -34,6 +34,7 @@ class ResNet(nn.Module):
         classes: Number of logits.
         width: Channels of the stem and of the first stage.
         blocks: Residual blocks in each stage.
+        stride: Of the stem; 2 asks for a quarter of the work.
 
     Source:
         He et al. 2016, arXiv:1512.03385, section 4.2 (the shape, at a smaller size).
@@ -47,10 +48,11 @@ class ResNet(nn.Module):
         classes: int = 10,
         width: int = 16,
         blocks: Sequence[int] = (1, 1, 1),
+        stride: int = 1,
     ) -> None:
         super().__init__()
         self.normalize = Normalize(mean, std)
-        self.stem = conv_bn(len(mean), width)
+        self.stem = conv_bn(len(mean), width, stride=stride)
         self.relu = nn.ReLU()
         self.stages = nn.Sequential()
         inputs = width

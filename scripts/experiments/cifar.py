@@ -21,7 +21,7 @@ def cifar_images(data_root: Path | None, limit: int) -> ImageSet:
 def trained(family: str, out: Path, data_root: Path | None) -> dict[str, nn.Module]:
     """A family's networks by name, trained into ``out`` where they are not there yet."""
     found: dict[str, nn.Module] = {}
-    for name in train_models.members(family):
+    for name in train_models.models(family):
         train_models.train(name, out, data_root)
         found[name] = load_model(str(out / name)).module
     return found
