@@ -66,13 +66,52 @@ ROBUST: dict[str, Any] = {
     "precision": "bfloat16",
 }
 
+# Small enough for three seeds of everything.
+SMALL: dict[str, Any] = {"arguments": {"stride": 2}, "epochs": 8, "precision": "bfloat16"}
+PENALTIES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dcor": {"penalty": "dcor", "weight": 4.0},
+    "unbiased-dcor": {"penalty": "unbiased-dcor", "weight": 4.0},
+    "partial-dcor": {"penalty": "partial-dcor", "weight": 4.0},
+}
+
+
+def pair(penalty: str, seed: int) -> Recipe:
+    """Two small networks, trained together."""
+    return fashion(members=2, seed=seed, **SMALL, **PENALTIES[penalty])
+
+
+def chain(penalty: str, seed: int) -> Recipe:
+    """Three small networks, each kept from what those before it do: the paper's protocol."""
+    options: dict[str, Any] = {"penalty": penalty, "weight": 0.05 if penalty == "dcor" else 4.0}
+    return fashion(members=3, against="predecessors", seed=seed, **SMALL, **options)
+
+
 # A name with a slash is a member of the family before it.
 RECIPES = (
     {
         "fashion-resnet": fashion(),
         "fashion-vgg": fashion("vgg"),
         "fashion-robust": fashion(epochs=20, **ROBUST),
+        "fashion-robust-pair": fashion(
+            epochs=16, members=2, penalty="partial-dcor", weight=1.0, **ROBUST
+        ),
+        "fashion-pair-plain": pair("plain", 0),
+        "fashion-pair-dcor": pair("dcor", 0),
+        "fashion-pair-partial-dcor": pair("partial-dcor", 0),
     }
+    | {
+        f"pairs/{penalty}-seed-{seed}": pair(penalty, seed)
+        for seed in range(3)
+        for penalty in PENALTIES
+    }
+    | {
+        f"chains/{penalty}-seed-{seed}": chain(penalty, seed)
+        for seed in range(3)
+        for penalty in ("dcor", "partial-dcor")
+    }
+    # From outside every ensemble: what an attacker trains for himself.
+    | {f"outside/seed-{seed}": fashion(seed=100 + seed, **SMALL) for seed in range(3)}
     | {
         # Strong weight decay: with 5e-4 the second and third layer came out too much alike.
         f"tiny-10/seed-{seed}": cifar(

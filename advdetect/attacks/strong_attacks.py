@@ -42,6 +42,13 @@ def _transfer(norm: Norm) -> Any:
     return Transfer(norm)
 
 
+def _reweighted(norm: Norm) -> Any:
+    foolbox()
+    from advdetect.attacks.reweighted import Reweighted
+
+    return Reweighted(norm)
+
+
 def _line(
     norm: Norm, family: str, build: Callable[[Norm], Any], *, surrogate: bool = False
 ) -> Attack:
@@ -54,6 +61,7 @@ def _by_norm(norm: Norm) -> dict[str, Attack]:
         f"{norm}_apgd_targeted": _line(norm, "pgd", _apgd_targeted),
         f"{norm}_square": _line(norm, "square", _square),
         f"{norm}_strong": _line(norm, "pgd", _strong),
+        f"{norm}_reweighted": _line(norm, "pgd", _reweighted),
         # Made as Auto-PGD makes them: who fits on one should not be tested on the other.
         f"{norm}_transfer": _line(norm, "pgd", _transfer, surrogate=True),
     }

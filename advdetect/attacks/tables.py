@@ -10,6 +10,7 @@ ATTACKS: Mapping[str, Attack] = {**FOOLBOX_ATTACKS, **STRONG_ATTACKS}
 
 _LINF_EPS = (4 / 255, 8 / 255, 0.1)
 _L2_EPS = (0.5, 1.5)
+_ENSEMBLE_EPS = (4 / 255, 8 / 255, 0.04, 0.1)
 
 _GRADIENT = (
     *(Budget("linf_fgsm", eps) for eps in _LINF_EPS),
@@ -44,5 +45,13 @@ SUITES: Mapping[str, tuple[Budget, ...]] = {
         *(Budget("l2_strong", eps) for eps in _L2_EPS),
         Budget("l2_hop_skip_jump"),
         *(Budget("linf_transfer", eps) for eps in _LINF_EPS[1:]),
+    ),
+    # Crafted on one member of an ensemble, tried on the others.
+    "members": tuple(Budget("linf_pgd", eps) for eps in _ENSEMBLE_EPS),
+    # Beside these, on the average of all members.
+    "ensemble": (
+        *(Budget("linf_pgd", eps) for eps in _ENSEMBLE_EPS),
+        *(Budget("linf_reweighted", eps) for eps in _ENSEMBLE_EPS),
+        *(Budget("linf_strong", eps) for eps in _LINF_EPS[1:]),
     ),
 }

@@ -133,16 +133,16 @@ class TrainingConfig:
             InputError: as for ``of``.
         """
         name, equals, written = text.partition("=")
-        if not equals or not name:
+        if not equals or not name.strip():
             raise InputError(f"expected name=value, got {text!r}")
         try:
             value = tomllib.loads(f"value = {written}")["value"]
         except tomllib.TOMLDecodeError:
             value = written.strip()  # text without quotation marks
-        table, dot, inner = name.partition(".")
+        table, dot, inner = name.strip().partition(".")
         if dot and table == "arguments":
             return self.changed({table: {**self.arguments, inner: value}}, text)
-        return self.changed({name: value}, text)
+        return self.changed({name.strip(): value}, text)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, from which ``of`` builds it again."""

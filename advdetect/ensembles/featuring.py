@@ -24,13 +24,14 @@ def find_layers(model: nn.Module, images: Tensor, entries: Sequence[str]) -> tup
         ModelError: no linear layer runs, or there is nothing to record.
         InputError: an entry fits no layer.
     """
-    mode = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad(), record(model) as recording:
             logits_and_features(model, images, [e for e in entries if e == PENULTIMATE])
     finally:
-        model.train(mode)
+        for module, mode in modes.items():
+            module.training = mode
     found: dict[str, None] = {}
     for entry in entries:
         if entry == PENULTIMATE:

@@ -90,7 +90,7 @@ def gbs(x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
     Source:
         Chen et al. 2021, arXiv:2111.11165, Eq. 5.
     """
-    return graph_similarity(x, y, k=min(5, len(x) - 1))
+    return graph_similarity(x, y, k=min(5, len(x) - 1)).clamp(min=0)
 
 
 def bits(x: Tensor, y: Tensor, labels: Tensor) -> Tensor:

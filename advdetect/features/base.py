@@ -4,10 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor
+
+from advdetect.networks.ensemble import member_of
 
 # An input is compared with the classes of its highest logits alone, so that the price does not
 # grow with the number of classes.
@@ -181,8 +184,15 @@ def class_contrast(similarity: Tensor) -> Tensor:
 
 
 def block_ends(layers: tuple[str, ...]) -> tuple[str, ...]:
-    """Every second layer, counted from the last: the ends of blocks in a residual network."""
-    return layers[(len(layers) - 1) % 2 :: 2]
+    """Every second layer, counted from the last: the ends of blocks in a residual network.
+
+    Of an ensemble those of each member.
+    """
+    ends: list[str] = []
+    for _, own in groupby(layers, member_of):
+        member = list(own)
+        ends += member[(len(member) - 1) % 2 :: 2]
+    return tuple(ends)
 
 
 def choose_landmarks(predicted: Tensor, classes: int, per_class: int) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,9 @@ from advdetect.checks import pick
 from advdetect.errors import ModelError
 from advdetect.features.base import Feature, Observation
 from advdetect.features.recording import record
-from advdetect.features.tables import DEFAULT, FEATURES
+from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES
 from advdetect.features.views import VIEWS
+from advdetect.networks.ensemble import member_of
 
 UNITS = 2048
 BATCH = 250
@@ -64,7 +65,7 @@ class FeatureExtractor:
         Args:
             model: In evaluation mode, on the device of the images.
             images: ``(n, c, h, w)`` clean pixels in [0, 1].
-            families: Names in ``FEATURES``; ``DEFAULT`` by default.
+            families: Names in ``FEATURES``; ``DEFAULT`` by default, and ``OF_ENSEMBLES``.
             units: Cap of units, so of bits, per layer. The units are chosen once, by ``seed``,
                 and kept. The price per layer and input falls in proportion; on the shipped
                 Fashion-MNIST network, whose widest layers have 12,544 units, 1,024 instead
@@ -77,8 +78,10 @@ class FeatureExtractor:
             ModelError: the model has no ReLU-family call, or none with a row per input.
         """
         chosen, classes = _choose_units(model, images[:2], units, seed)
-        families = DEFAULT if families is None else tuple(families)
         layers = tuple(chosen)
+        if families is None:
+            several = len({member_of(layer) for layer in layers}) > 1
+            families = DEFAULT + OF_ENSEMBLES if several else DEFAULT
         features = {name: pick(FEATURES, name, "feature")(classes, layers) for name in families}
         extractor = cls(chosen, features)
         reference = _join(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from advdetect.features.base import Feature
 from advdetect.features.bits import BitFeatures
 from advdetect.features.deep_neighbors import DeepNeighborFeatures
+from advdetect.features.disagreement import DisagreementFeatures
 from advdetect.features.graph_edges import GraphFeatures
 from advdetect.features.intrinsic_dimension import DimensionFeatures
 from advdetect.features.logits import LogitFeatures
@@ -21,6 +22,7 @@ FEATURES: Mapping[str, type[Feature]] = {
     "graph": GraphFeatures,
     "magnitudes": MagnitudeFeatures,
     "logits": LogitFeatures,
+    "disagreement": DisagreementFeatures,
     # Of published detectors, for comparison.
     "softmax": SoftmaxFeatures,
     "energy": EnergyFeatures,
@@ -33,3 +35,5 @@ FEATURES: Mapping[str, type[Feature]] = {
 
 # What a guard looks at unless its detector asks for something else.
 DEFAULT = ("bits", "neighbors", "graph", "magnitudes", "logits")
+# ... and of an ensemble besides.
+OF_ENSEMBLES = ("disagreement",)

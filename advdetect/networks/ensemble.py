@@ -1,7 +1,9 @@
 """Several networks that answer as one."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,11 @@ class Ensemble(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return ``(n, classes)`` log probabilities of ``(n, c, h, w)`` pixels in [0, 1]."""
-        return average(self.member_logits(images))
+        logits = self.member_logits(images)
+        seen = _SEEN.get()
+        if seen is not None:
+            seen.append(logits)
+        return average(logits)
 
     def member_logits(self, images: Tensor) -> Tensor:
         """Return ``(members, n, classes)`` logits.
@@ -49,6 +55,23 @@ class Ensemble(nn.Module):
             shapes = ", ".join(str(tuple(one.shape[1:])) for one in logits)
             raise ModelError(f"the members of an ensemble differ in their logits: {shapes}")
         return torch.stack(logits)
+
+
+_SEEN: ContextVar[list[Tensor] | None] = ContextVar("seen", default=None)
+
+
+@contextmanager
+def seeing_members() -> Iterator[list[Tensor]]:
+    """Collect the ``(members, n, classes)`` logits of every ensemble's pass, in this thread.
+
+    For whoever holds a function around an ensemble and not the ensemble itself.
+    """
+    seen: list[Tensor] = []
+    token = _SEEN.set(seen)
+    try:
+        yield seen
+    finally:
+        _SEEN.reset(token)
 
 
 def average(logits: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from advdetect.report.rows import (
     KnowingRow,
     LayerRow,
     Robustness,
+    SimilarityRow,
+    TransferRow,
     WorstCase,
 )
 
@@ -37,6 +39,8 @@ __all__ = [
     "KnowingRow",
     "LayerRow",
     "Robustness",
+    "SimilarityRow",
+    "TransferRow",
     "WorstCase",
     "Report",
 ]
@@ -85,6 +89,8 @@ class Report:
     warnings: tuple[str, ...] = ()
     knowing: tuple[KnowingRow, ...] = ()
     convergence: tuple[Convergence, ...] = ()
+    transfer: tuple[TransferRow, ...] = ()
+    similarity: tuple[SimilarityRow, ...] = ()
     checks: Mapping[str, float] = field(default_factory=dict)
 
     @property

@@ -185,3 +185,38 @@ class WorstCase:
     attacks: int
     robust_accuracy: Estimate
     guarded_accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class TransferRow:
+    """Examples crafted on one network of an ensemble, tried on another.
+
+    Attributes:
+        source: ``member-0``, ..., ``average`` or ``outside``; ``clean`` for clean images.
+        target: The same.
+        accuracy: Of the target, on images that all networks classify correctly; on clean
+            images, on all of them.
+    """
+
+    source: str
+    target: str
+    attack: str
+    norm: str
+    eps: float | None
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class SimilarityRow:
+    """How alike two members of an ensemble represent the same images in one layer.
+
+    Attributes:
+        n: Images that were compared at once.
+        values: By measure.
+    """
+
+    first: int
+    second: int
+    layer: str
+    n: int
+    values: Mapping[str, float]

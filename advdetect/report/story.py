@@ -17,6 +17,7 @@ from advdetect.report.blocks import (
 )
 from advdetect.report.figures import Figures
 from advdetect.report.knowing import knowing
+from advdetect.report.members import members
 from advdetect.report.plots import Plot
 from advdetect.report.report import Report
 from advdetect.report.words import (
@@ -96,6 +97,7 @@ def tell(report: Report, figures: Figures, plots: Sequence[Plot]) -> Story:
         Section("Clean images", tables.clean(report)),
         Section("Pictures", _pictures(figures, drawn)),
         Section("The classifier alone", (*tables.robustness(report), *show("robust_accuracy"))),
+        Section("The ensemble's members", members(report)),
         Section(
             "Where attacks show",
             (*show("by_layer", "class_cuts", "fiedler_embedding"), *tables.cuts(report)),

@@ -1,6 +1,6 @@
 """Evaluate a guard into a run folder: attacks, records, report and figures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from advdetect.checks import check_images
 from advdetect.data import ImageSet
 from advdetect.errors import FileError
 from advdetect.guard import Guard
-from advdetect.networks import LoadedModel
+from advdetect.networks import Ensemble, LoadedModel
 from advdetect.report.figures import Figures, PictureRow
 from advdetect.report.report import Report
 from advdetect.runs import RunFolder, choose_executor
@@ -21,6 +21,7 @@ from advdetect.workflows.attacking_worker import device_of
 from advdetect.workflows.baselines import KNOWING, baseline_guards, judge_baselines
 from advdetect.workflows.evading import evade, in_folder
 from advdetect.workflows.evaluating import evaluate_attacks
+from advdetect.workflows.evaluating_members import evaluate_members, member_similarity
 from advdetect.workflows.keeping import keep, kept
 from advdetect.workflows.picturing import (
     embedding_of,
@@ -77,7 +78,7 @@ def evaluate_into(
         limit: Attack the first so many images alone.
         adaptive: Attack the guard itself, knowingly, on the first so many images.
         baselines: Images to fit published detectors on, to compare the guard with.
-        surrogate: Another model, for transfer attacks.
+        surrogate: Another model, for transfer attacks; to an ensemble the network from outside.
         workers: Processes that attack, see ``attack_data``.
         ray: A Ray cluster's address; its hosts attack instead.
         track: Shows progress.
@@ -140,9 +141,25 @@ def evaluate_into(
     evaluation = evaluate_attacks(
         guard, images, results, model=model.name, knowing=knowing, others=others, track=track
     )
+    judged = evaluation.judged
+    if isinstance(guard.model, Ensemble):
+        judged = replace(
+            judged,
+            about={**judged.about, "similarity": member_similarity(guard.model, images.images)},
+            members=evaluate_members(
+                guard.model,
+                attacked,
+                run.path / "members",
+                outside=surrogate,
+                seed=seed,
+                workers=workers,
+                ray=ray,
+                track=track,
+            ),
+        )
     keep(
         run.path,
-        evaluation.judged,
+        judged,
         (*pictures_of(images, evaluation), *shown),
         embedding_of(guard, images, evaluation),
     )

@@ -36,12 +36,14 @@ class Judged:
             a report counts: clean images first. ``above`` tells scores above the detector's
             balanced threshold. Rows of one layer's features alone name the layer.
         cuts: Sides of the Fiedler cut, an attack and a predicted class at a time.
+        members: Of an ensemble, see ``evaluate_members``.
     """
 
     about: Mapping[str, Any]
     records: tuple[Block, ...]
     scores: tuple[Block, ...]
     cuts: tuple[Block, ...]
+    members: tuple[Block, ...] = ()
 
 
 def judge(

@@ -11,6 +11,7 @@ from advdetect import storage
 from advdetect.errors import FileError
 from advdetect.report.figures import Embedding, PictureRow
 from advdetect.runs.records import read_records, write_records
+from advdetect.workflows.evaluating_members import MEMBER_KEYS
 from advdetect.workflows.judging import SCORE_KEYS, Judged
 from advdetect.workflows.recording import KEYS
 
@@ -27,6 +28,8 @@ def keep(
     write_records(folder / "scores.parquet", judged.scores)
     if judged.cuts:
         write_records(folder / "cuts.parquet", judged.cuts)
+    if judged.members:
+        write_records(folder / "members.parquet", judged.members)
     tensors: dict[str, torch.Tensor] = {}
     described: list[dict[str, Any]] = []
     for i, row in enumerate(pictures):
@@ -45,6 +48,7 @@ def keep(
         "pictures": described,
         "embedding": None if embedding is None else embedding.title,
         "cuts": bool(judged.cuts),
+        "members": bool(judged.members),
     }
     storage.write_json(folder / "judged.json", about)
 
@@ -62,11 +66,15 @@ def kept(folder: Path) -> tuple[Judged, tuple[PictureRow, ...], Embedding | None
         )
     about = storage.read_json(folder / "judged.json", schema=SCHEMA)
     cuts = read_records(folder / "cuts.parquet", CUT_KEYS) if about["cuts"] else []
+    members = []
+    if about.get("members"):
+        members = read_records(folder / "members.parquet", MEMBER_KEYS)
     judged = Judged(
         about["about"],
         tuple(read_records(folder / "records.parquet", KEYS)),
         tuple(read_records(folder / "scores.parquet", SCORE_KEYS)),
         tuple(cuts),
+        tuple(members),
     )
     drawn = about["pictures"] or about["embedding"]
     tensors = storage.load_tensors(folder / "drawn.safetensors") if drawn else {}

@@ -21,6 +21,8 @@ from advdetect.report.report import (
     LayerRow,
     Report,
     Robustness,
+    SimilarityRow,
+    TransferRow,
     WorstCase,
 )
 from advdetect.report.warnings import find_warnings
@@ -56,6 +58,8 @@ def report_of(judged: Judged) -> Report:
         tuple(_cuts(of_kind(judged.records, ATTACK), judged.cuts)),
         knowing=tuple(_knowing(judged)),
         convergence=tuple(_convergence(judged)),
+        transfer=tuple(_transfer(judged.members)),
+        similarity=tuple(SimilarityRow(**row) for row in about.get("similarity", ())),
         checks=about["checks"],
         worst_case=_worst_case(of_kind(judged.records, ATTACK)),
         guard=about["guard"],
@@ -185,6 +189,27 @@ def _convergence(judged: Judged) -> Iterator[Convergence]:
         ]
         if len(success) == 1 + len(EFFORTS):
             yield Convergence(name, norm, eps, *success)
+
+
+def _transfer(members: Sequence[Block]) -> Iterator[TransferRow]:
+    """Accuracy on the images that every network of an ensemble gets right to begin with."""
+    clean = [block for block in members if block.keys["source"] == CLEAN]
+    every = {
+        index
+        for index, right in zip(
+            clean[0]["index"].tolist() if clean else (),
+            np.all([block["right"] for block in clean], axis=0) if clean else (),
+            strict=True,
+        )
+        if right
+    }
+    for block in members:
+        right = block["right"]
+        if block not in clean:
+            right = right[[index in every for index in block["index"].tolist()]]
+        yield TransferRow(
+            str(block.keys["source"]), str(block.keys["target"]), *_named(block), rate(right)
+        )
 
 
 def _fit(block: Block) -> tuple[object, object]:
