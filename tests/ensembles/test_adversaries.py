@@ -86,7 +86,7 @@ def test_examples_stay_within_their_budget_and_are_pictures(small, digits, name,
     noise = noise_like(rows.images)
     found = ADVERSARIES[name].craft(small.module, rows.images, rows.labels, noise, eps)
     assert (found - rows.images).abs().max() <= eps + 1e-6
-    assert 0 <= found.min()
+    assert found.min() >= 0
     assert found.max() <= 1
     assert not found.requires_grad
     if eps == 0.5:
