@@ -115,8 +115,9 @@ def train(
             "precision": precision,
             "seed": seed,
         }
+        # Together: options may mend what contradicts itself in the file.
+        values |= {name: value for name, value in options.items() if value is not None}
         settings = TrainingConfig.of(values, str(config))
-        settings = settings.changed({k: v for k, v in options.items() if v is not None}, "options")
         for text in assignment or ():
             settings = settings.assigned(text)
         size = parse_size(resize)

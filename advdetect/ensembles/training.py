@@ -18,6 +18,7 @@ from advdetect.ensembles.checkpoints import Checkpoint, diverged
 from advdetect.ensembles.configuring import TrainingConfig
 from advdetect.ensembles.featuring import find_layers, logits_and_features
 from advdetect.ensembles.penalties import PENALTIES, PENULTIMATE, partial_dcor
+from advdetect.errors import InputError
 from advdetect.networks.ensemble import Ensemble
 
 CONDITIONING = "beyond-given"
@@ -60,7 +61,8 @@ class Trainer:
         device: Where to compute.
 
     Raises:
-        InputError: a layer is asked for that there is not.
+        InputError: a layer is asked for that there is not, or processes cannot share a batch
+            equally.
         ModelError: a member has no penultimate features.
     """
 
@@ -75,6 +77,11 @@ class Trainer:
         given: nn.Module | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        shared = min(config.batch, len(images))
+        if shared % processes.count():
+            raise InputError(
+                f"{processes.count()} processes cannot share a batch of {shared} images equally"
+            )
         self.config = config
         self.ensemble = Ensemble(members).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._images, self._labels, self._device = images, labels, torch.device(device)
@@ -127,6 +134,9 @@ class Trainer:
                 if not all(map(isfinite, step.losses + step.penalties)):
                     raise diverged(epoch + 1, epoch, sum(step.losses + step.penalties))
                 watch(step)
+            # The last step's loss was of the weights before it.
+            if not all(p.isfinite().all() for p in self.ensemble.parameters()):
+                raise diverged(epoch + 1, epoch, nan)
             if processes.is_first():
                 kept.save(epoch + 1)
             processes.wait()
@@ -136,6 +146,7 @@ class Trainer:
         config = self.config
         # One generator an epoch: going on after an interruption draws the same numbers.
         generator = torch.Generator().manual_seed(1000 * config.seed + epoch)
+        torch.manual_seed(1000 * config.seed + epoch)  # for networks that draw, as dropout does
         order = torch.randperm(len(self._images), generator=generator)
         for step in range(self.steps):
             rows = order[step * config.batch : (step + 1) * config.batch]
@@ -206,11 +217,13 @@ class Trainer:
         if config.stride is not None:
             adversary = replace(adversary, stride=config.stride)
         first = round(config.clean_share * len(images))
-        # Crafted on the average, which is what an attacker meets.
-        moved = adversary.craft(
-            self.ensemble, images[first:], labels[first:], noise[first:], config.eps
-        )
-        learned = torch.cat([images[:first], moved])
+        learned = images
+        if first < len(images):  # BatchNorm counts an empty batch, too
+            # Crafted on the average, which is what an attacker meets.
+            moved = adversary.craft(
+                self.ensemble, images[first:], labels[first:], noise[first:], config.eps
+            )
+            learned = torch.cat([images[:first], moved])
         return learned, images if adversary.smooths else None
 
     def _losses(self, logits: Tensor, labels: Tensor, clean: Tensor | None) -> Tensor:

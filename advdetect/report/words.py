@@ -21,6 +21,7 @@ _NAMES = {
     "apgd_targeted": "APGD, targeted",
     "square": "Square",
     "strong": "strong cascade",
+    "reweighted": "re-weighted members",
     "selective_pgd": "selective PGD",
     "orthogonal_pgd": "orthogonal PGD",
     "joint_pgd": "joint PGD",

@@ -97,7 +97,7 @@ def train_model(
     }
     if _is_trained(folder, about):
         return _summary(folder)
-    with processes.together() as device:
+    with processes.together() as device, torch.random.fork_rng([]):
         torch.manual_seed(config.seed)
         members = [build(one) for one in _members(architecture)]
         trainer = Trainer(
@@ -235,7 +235,7 @@ def _diary(folder: Path, tensorboard: bool) -> Iterator[Watch]:
         if step.step == 1:
             steps.clear()
         steps.append(step)
-        if writer is not None and step.step % 20 == 0:
+        if writer is not None and (step.step % 20 == 0 or step.step == step.steps):
             at = (step.epoch - 1) * step.steps + step.step
             for name, values in _figures(step).items():
                 for member, value in enumerate(values):

@@ -21,7 +21,7 @@ def test_a_suite_names_attacks_with_the_eps_they_need_once_each(suite):
 def test_the_standard_suite_runs_every_attack_that_the_strong_one_is_not_made_of():
     in_suites = {budget.attack for suite in SUITES.values() for budget in suite}
     parts = {f"{norm}_{part}" for norm in ("linf", "l2") for part in PARTS}
-    assert in_suites | parts | {"l2_transfer"} == set(ATTACKS)
+    assert in_suites | parts | {"l2_transfer", "l2_reweighted"} == set(ATTACKS)
     assert not in_suites & parts
 
 

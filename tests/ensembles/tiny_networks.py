@@ -13,7 +13,9 @@ def plain():
 
 def dropping():
     """One that draws numbers itself."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Dropout(), nn.Linear(24, 10))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Dropout(), nn.Linear(24, 10)
+    )
 
 
 class Slow(nn.Module):
