@@ -158,14 +158,14 @@ def test_the_learning_rate_goes_up_and_down_once():
 
 @pytest.mark.parametrize("penalty", ["unbiased-dcor", "cka", "partial-dcor"])
 def test_a_penalty_makes_members_less_alike(digits, train, penalty):
-    config = replace(CONFIG, epochs=6, penalty=penalty, weight=0.0)
+    config = replace(CONFIG, epochs=12, batch=50, penalty=penalty)
     images = digits["evaluation"].images[:300]
     alone, together = (
         penultimate(train(replace(config, weight=weight)), images) for weight in (0.0, 3.0)
     )
     labels = torch.zeros(300, 1)
-    assert unbiased_dcor(*alone, labels) > 0.2
-    assert unbiased_dcor(*together, labels) < unbiased_dcor(*alone, labels) - 0.1
+    assert unbiased_dcor(*alone, labels) > 0.5
+    assert unbiased_dcor(*together, labels) < 0.3
 
 
 def test_a_penalty_of_no_weight_changes_nothing(some, train):

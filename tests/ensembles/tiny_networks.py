@@ -1,5 +1,7 @@
 """Networks that other processes import by name."""
 
+import time
+
 import torch
 from torch import nn
 
@@ -26,15 +28,13 @@ class Slow(nn.Module):
         self.layers = plain()
 
     def forward(self, images):
-        import time
-
         if self.training:
             time.sleep(0.02)
         return self.layers(images)
 
 
 class Exploding(nn.Module):
-    """Its logits leave the floats' range once its weights have moved far."""
+    """Its logits leave the floats' range."""
 
     def __init__(self):
         super().__init__()

@@ -46,14 +46,10 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-class Stopped(Exception):
-    """Raised in the middle of a training."""
-
-
 def stop_at(epoch, step):
     def watch(seen):
         if (seen.epoch, seen.step) == (epoch, step):
-            raise Stopped
+            raise KeyboardInterrupt
 
     return watch
 
@@ -161,7 +157,7 @@ def test_the_same_again_trains_nothing(trained, images, test):
 @pytest.mark.parametrize(("epoch", "step"), [(1, 2), (2, 1), (2, 4)])
 def test_an_interrupted_training_goes_on(trained, images, test, tmp_path, epoch, step):
     folder = tmp_path / "pair"
-    with pytest.raises(Stopped):
+    with pytest.raises(KeyboardInterrupt):
         train_model(CONFIG, images, test, folder, command=COMMAND, watch=stop_at(epoch, step))
     assert (folder / "checkpoint.safetensors").exists() == (epoch == 2)
     assert not (folder / "card.json").exists()
