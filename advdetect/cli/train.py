@@ -96,7 +96,7 @@ def train(
         import sys
 
         from advdetect import data as datasets
-        from advdetect.ensembles import TrainingConfig, read_toml
+        from advdetect.ensembles import TrainingConfig, processes, read_toml
         from advdetect.workflows.training import read_embedding, train_model
 
         values: dict[str, Any] = {} if config is None else read_toml(config)
@@ -137,6 +137,8 @@ def train(
                 embedding=None if label_embedding is None else read_embedding(label_embedding),
                 watch=watch,
             )
+        if not processes.is_first():  # one speaks for all
+            return
         if as_json:
             print_json(summary.to_json())
         else:
@@ -150,6 +152,11 @@ def _progress(epochs: int) -> Iterator["Watch"]:
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
+    from advdetect.ensembles import processes
+
+    if not processes.is_first():
+        yield lambda step: None
+        return
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), Remaining())
     with Progress(

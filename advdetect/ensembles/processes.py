@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as gathering
 from torch import Tensor, nn
 
 
@@ -47,7 +47,21 @@ def gathered(part: Tensor) -> Tensor:
     """Join the rows of all processes in order; a gradient finds its way back to each of them."""
     if count() == 1:
         return part
-    return torch.cat(list(gathering.all_gather(part.contiguous())))
+    return _Gathered.apply(part.contiguous())
+
+
+class _Gathered(torch.autograd.Function):
+    """All processes' rows; what is learned of one's own rows is summed over all processes."""
+
+    @staticmethod
+    def forward(_context: Any, part: Tensor) -> Tensor:
+        parts = [torch.empty_like(part) for _ in range(count())]
+        dist.all_gather(parts, part)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return total(gradient.contiguous()).chunk(count())[rank()]
 
 
 def total(values: Tensor) -> Tensor:

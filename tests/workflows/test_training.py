@@ -312,3 +312,35 @@ def test_a_command_that_is_killed_goes_on(tmp_path):
     for file in ("member-0.safetensors", "member-1.safetensors", "history.jsonl", "card.json"):
         assert found[0][file] == found[1][file]
     assert set(found[0]) == set(found[1])
+
+
+@pytest.mark.slow
+def test_processes_share_batches_and_one_speaks_for_all(tmp_path):
+    options = "--data digits --split reference --limit 160 --members 2 --penalty partial-dcor"
+    extra = "--epochs 2 --batch 40 --network tests.ensembles.tiny_networks:plain --out"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    saved = []
+    for count in (1, 2):
+        out = tmp_path / str(count)
+        command = [*launch, str(count), "-m", "advdetect", "train", *options.split()]
+        done = subprocess.run(
+            [*command, *extra.split(), out],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("model in ") == 1
+        assert done.stderr.count("epoch 2/2: loss") == 1
+        assert "Warning" not in done.stderr
+        assert storage.read_json(out / "card.json")["versions"]["processes"] == count
+        saved.append(load_model(str(out)).module.state_dict())
+    for name, expected in saved[0].items():
+        torch.testing.assert_close(saved[1][name], expected, rtol=0, atol=1e-5)
