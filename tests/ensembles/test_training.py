@@ -251,6 +251,29 @@ def test_a_clean_share_is_left_as_it_is(some):
         assert same.tolist() == [True] * left + [False] * (300 - left)
 
 
+def test_examples_are_crafted_on_the_average(some):
+    config = replace(CONFIG, adversarial="pgd", steps=2, stride=0.5, eps=0.2)
+    start = trainer(config, some)
+    noise = torch.zeros_like(some.images)
+    learned, _ = start._crafted(some.images, some.labels, noise)
+    adversary = replace(ADVERSARIES["pgd"], steps=2, stride=0.5)
+    for network in (start.ensemble, *start.ensemble.members):
+        expected = adversary.craft(network, some.images, some.labels, noise, 0.2)
+        assert torch.equal(learned, expected) == (network is start.ensemble)
+
+
+def test_trades_weighs_the_divergence_beside_the_clean_loss(some, tmp_path):
+    losses = []
+    for beta in (0.0, 1.0, 3.0):
+        config = replace(CONFIG, adversarial="trades", beta=beta, eps=0.2, epochs=1, batch=300)
+        steps = []
+        trainer(config, some).run(tmp_path / str(beta), steps.append)
+        losses.append(steps[0].losses[0])
+    # Before the first step is taken it is a straight line in beta.
+    assert losses[2] - losses[0] == pytest.approx(3 * (losses[1] - losses[0]), rel=1e-3)
+    assert losses[1] > losses[0]
+
+
 def test_a_share_that_rounds_to_all_leaves_nothing_to_craft(some, train):
     # Unmoved pictures, since starts of attacks are drawn too; BatchNorm refuses empty batches.
     config = replace(CONFIG, adversarial="pgd", clean_share=0.999, epochs=1, shift=0)
