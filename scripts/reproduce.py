@@ -14,6 +14,7 @@ from pathlib import Path
 from experiments.class_partition import class_partition
 from experiments.correspondence import correspondence
 from experiments.costs import costs
+from experiments.ensembles import ensembles
 from experiments.fashion import fashion
 from experiments.graph_under_attack import graph_under_attack
 from experiments.knowing import knowing
@@ -26,6 +27,7 @@ EXPERIMENTS: dict[str, Callable[[Path, Path | None], None]] = {
     "fashion": fashion,
     "knowing": knowing,
     "costs": costs,
+    "ensembles": ensembles,
     "correspondence": correspondence,
     "class-partition": class_partition,
     "graph-under-attack": graph_under_attack,

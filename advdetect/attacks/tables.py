@@ -47,7 +47,10 @@ SUITES: Mapping[str, tuple[Budget, ...]] = {
         *(Budget("linf_transfer", eps) for eps in _LINF_EPS[1:]),
     ),
     # Crafted on one member of an ensemble, tried on the others.
-    "members": tuple(Budget("linf_pgd", eps) for eps in _ENSEMBLE_EPS),
+    "members": (
+        *(Budget("linf_fgsm", eps) for eps in _ENSEMBLE_EPS),
+        *(Budget("linf_pgd", eps) for eps in _ENSEMBLE_EPS),
+    ),
     # Beside these, on the average of all members.
     "ensemble": (
         *(Budget("linf_pgd", eps) for eps in _ENSEMBLE_EPS),

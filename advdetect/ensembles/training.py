@@ -191,9 +191,13 @@ class Trainer:
             return own, accuracies, (nan,)  # nothing is learned from it
         penalties = self._penalties(features, images, processes.gathered(labels))
         loss = losses.sum()
-        if len(penalties):
-            sign = -1 if self._given is not None else 1
-            loss = loss + sign * self.config.weight * penalties.mean()
+        if self._given is not None:
+            loss = loss - self.config.weight * penalties.sum()
+        elif self.config.against == "predecessors":
+            # Every later member pays in full, as in the paper; the first pays nothing.
+            loss = loss + self.config.weight * penalties.sum()
+        elif len(penalties):
+            loss = loss + self.config.weight * penalties.mean()
         self.optimizer.zero_grad()
         loss.backward()
         processes.average_gradients(self.ensemble)

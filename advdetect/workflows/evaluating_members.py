@@ -147,12 +147,13 @@ def _tried(
         pixels, labels, index = result.adversarial, result.labels, result.index
         keys = (result.attack, result.norm, result.eps)
     for target, network in networks.items():
-        right = _answers(network, pixels) == labels.cpu().numpy()
+        right = answers(network, pixels) == labels.cpu().numpy()
         named = dict(zip(MEMBER_KEYS, (source, target, *keys), strict=True))
         yield Block(named, {"index": index.cpu().numpy(), "right": right})
 
 
-def _answers(network: nn.Module, pixels: Tensor) -> NDArray[np.int64]:
+def answers(network: nn.Module, pixels: Tensor) -> NDArray[np.int64]:
+    """``(n,)`` classes that a network predicts for ``(n, c, h, w)`` pixels."""
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     with frozen(network), torch.no_grad():
         parts = [network(batch.to(device)).argmax(1).cpu() for batch in pixels.split(BATCH)]

@@ -68,7 +68,7 @@ def test_families_that_are_left_out_together():
     families = {}
     for name, spec in ATTACKS.items():
         families.setdefault(spec.family, set()).add(name)
-    made_by_pgd = ("pgd", "apgd_ce", "apgd_targeted", "strong", "transfer")
+    made_by_pgd = ("pgd", "apgd_ce", "apgd_targeted", "strong", "transfer", "reweighted")
     by_norm = {f"{norm}_{name}" for norm in ("linf", "l2") for name in made_by_pgd}
     assert families["pgd"] == {"linf_bim"} | by_norm
     assert families["square"] == {"linf_square", "l2_square"}
