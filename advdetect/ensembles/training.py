@@ -130,7 +130,7 @@ class Trainer:
         done = kept.load()
         for epoch in range(done, self.config.epochs if stop_after is None else stop_after):
             self.ensemble.train()
-            for step in self._epoch(epoch):
+            for step in self.epoch(epoch):
                 if not all(map(isfinite, step.losses + step.penalties)):
                     raise diverged(epoch + 1, epoch, sum(step.losses + step.penalties))
                 watch(step)
@@ -142,7 +142,8 @@ class Trainer:
             processes.wait()
         return self.ensemble.eval()
 
-    def _epoch(self, epoch: int) -> Iterator[Step]:
+    def epoch(self, epoch: int) -> Iterator[Step]:
+        """Train for one epoch, counted from 0, step by step."""
         config = self.config
         # One generator an epoch: going on after an interruption draws the same numbers.
         generator = torch.Generator().manual_seed(1000 * config.seed + epoch)

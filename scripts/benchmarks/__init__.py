@@ -11,6 +11,7 @@ from benchmarks.recording import recorded_passes
 from benchmarks.scaling import cost_against_size
 from benchmarks.similarity import measures
 from benchmarks.spectral import fiedler_cuts
+from benchmarks.training import training_costs
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "overhead": Benchmark(guard_overhead, over_plain),
     "similarity": Benchmark(measures),
     "attacks": Benchmark(attack_costs),
+    "training": Benchmark(training_costs),
     "bits": Benchmark(all_pairs_and_neighbours),
     "spectral": Benchmark(fiedler_cuts),
     "scaling": Benchmark(cost_against_size),

@@ -15,7 +15,7 @@ from advdetect.attacks.chunks import perturbation_size
 from advdetect.attacks.foolbox_attacks import foolbox
 from advdetect.attacks.running import CHUNK
 from advdetect.networks import load_model
-from benchmarks.comparing import Rival, Row, Scope, compare
+from benchmarks.comparing import Rival, Row, Scope, once
 
 EPS = 8 / 255
 STEPS = 100  # what AutoAttack gives its members; torchattacks leaves some of them at 10
@@ -105,7 +105,7 @@ def judged(
     kept = Kept(made)
     others = [Kept(rival.work) for rival in rivals]
     timed = [replace(rival, work=other) for rival, other in zip(rivals, others, strict=True)]
-    rows = list(compare(scope, case, kept, timed, repetitions=1))
+    rows = list(once(scope, case, kept, timed))
     for row, other in zip(rows, others, strict=True):
         found = row.rival if other.answer is None else f"{row.rival}: {say(other.answer)}"
         assert kept.answer is not None  # it has run

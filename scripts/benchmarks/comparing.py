@@ -104,6 +104,23 @@ def compare(
         yield Row(case, ours_s, rival.name, rival_s, rival_s / ours_s, apart, peak)
 
 
+def once(scope: Scope, case: str, ours: Work, rivals: Sequence[Rival]) -> Iterator[Row]:
+    """Run ours and every rival a single time: for work of minutes, where warming up is nothing."""
+    spent: dict[str, float] = {}
+
+    def run() -> None:
+        spent["ours"] = timed(ours, scope.threads)
+
+    peak = rise_mib(run)
+    for rival in rivals:
+        if not rival.installed:
+            yield Row(case, spent["ours"], missing(rival), None, None, None, peak)
+            continue
+        rival_s = timed(rival.work, scope.threads)
+        ratio = rival_s / spent["ours"]
+        yield Row(case, spent["ours"], rival.name, rival_s, ratio, None, peak)
+
+
 def missing(rival: Rival) -> str:
     """What stands in the place of a rival that is not installed."""
     return f"{rival.name}: not installed, {INSTALL}"
