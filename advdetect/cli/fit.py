@@ -24,6 +24,10 @@ def fit(
     per_class: Annotated[
         bool, typer.Option(help="Calibrate each predicted class by itself.")
     ] = False,
+    units: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cap of units per layer: less is smaller and faster; 2048."),
+    ] = None,
     limit: o.Limit = None,
     seed: o.Seed = 0,
     weights: o.Weights = None,
@@ -38,6 +42,7 @@ def fit(
     """
     with one_line_errors():
         from advdetect import data as datasets
+        from advdetect.features.extractor import UNITS
         from advdetect.networks import load_model
         from advdetect.workflows.fitting import fit_guard
 
@@ -58,6 +63,7 @@ def fit(
             detector=detector,
             false_alarm_rate=false_alarm_rate,
             per_class=per_class,
+            units=UNITS if units is None else units,
             seed=seed,
             track=track,
         )

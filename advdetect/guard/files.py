@@ -17,7 +17,7 @@ from advdetect.detectors.conformal import ConformalCalibration
 from advdetect.errors import FileError, ModelError
 from advdetect.features import FeatureExtractor
 from advdetect.guard.rows import KeptRows
-from advdetect.networks import build
+from advdetect.networks import build, load_model
 from advdetect.networks.loading import set_weights
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ def write_guard(guard: "Guard", folder: Path) -> None:
     if guard.calibration.predicted is not None:
         calibration["predicted"] = torch.from_numpy(guard.calibration.predicted)
     weights = guard.model.state_dict()
+    own = not _beside(folder, weights)
     files: dict[str, Mapping[str, Tensor]] = {
-        "model.safetensors": weights,
+        **({"model.safetensors": weights} if own else {}),
         "features.safetensors": guard.extractor.tensors(),
         "detector.safetensors": {
             name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()
@@ -64,6 +65,14 @@ def write_guard(guard: "Guard", folder: Path) -> None:
     }
     sha256[DESCRIPTION] = seal(about)
     storage.write_json(folder / DESCRIPTION, about)
+
+
+def _beside(folder: Path, weights: Mapping[str, Tensor]) -> bool:
+    """Whether the folder above is the model's own, so that its weights need no second copy."""
+    if not (folder.parent / "card.json").is_file():
+        return False
+    found = load_model(str(folder.parent)).module.state_dict()
+    return storage.fingerprint(found) == storage.fingerprint(weights)
 
 
 def read_guard(folder: Path, model: nn.Module | None) -> dict[str, Any]:
@@ -108,8 +117,16 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
     if model is None:
         if about["architecture"] is None:
             raise ModelError(f"{folder} does not know how to build its model: pass model=...")
-        model = build(about["architecture"])
-        set_weights(model, read("model.safetensors"), str(folder))
+        if "model.safetensors" in about["sha256"]:
+            model = build(about["architecture"])
+            set_weights(model, read("model.safetensors"), str(folder))
+        elif (folder.parent / "card.json").is_file():
+            model = load_model(str(folder.parent)).module
+        else:
+            raise FileError(
+                f"{folder} holds no weights: it was written into its model's folder, put it back "
+                "there or pass model=..."
+            )
     if storage.fingerprint(model.state_dict()) != about["model"]:
         raise ModelError(f"{folder} was fitted on another model: the weights differ from its own")
     device = next((p.device for p in model.parameters()), torch.device("cpu"))

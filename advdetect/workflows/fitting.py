@@ -11,6 +11,7 @@ from advdetect.data import ImageSet
 from advdetect.detectors import DETECTORS
 from advdetect.detectors.conformal import check_enough
 from advdetect.errors import FileError, InputError, ModelError
+from advdetect.features.extractor import UNITS
 from advdetect.guard import Guard
 from advdetect.networks import LoadedModel
 from advdetect.runs import RunFolder
@@ -51,6 +52,7 @@ def fit_guard(
     detector: str | None = None,
     false_alarm_rate: float = 0.05,
     per_class: bool = False,
+    units: int = UNITS,
     seed: int = 0,
     track: Track = untracked,
 ) -> tuple[Guard, FitSummary]:
@@ -67,6 +69,7 @@ def fit_guard(
         detector: Name in ``DETECTORS``.
         false_alarm_rate: Share of clean inputs that may be flagged.
         per_class: Calibrate each predicted class by itself.
+        units: Cap of units per layer; a guard's size and price fall with it.
         seed: Chooses units, and seeds the attacks.
         track: Shows progress.
 
@@ -98,6 +101,7 @@ def fit_guard(
         false_alarm_rate=false_alarm_rate,
         detector=detector,
         per_class=per_class,
+        units=units,
         seed=seed,
         track=track,
     )
