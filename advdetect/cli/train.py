@@ -96,7 +96,7 @@ def train(
         import sys
 
         from advdetect import data as datasets
-        from advdetect.ensembles import TrainingConfig, processes, read_toml
+        from advdetect.ensembles import TrainingConfig, assign, processes, read_toml
         from advdetect.workflows.training import read_embedding, train_model
 
         values: dict[str, Any] = {} if config is None else read_toml(config)
@@ -117,9 +117,8 @@ def train(
         }
         # Together: options may mend what contradicts itself in the file.
         values |= {name: value for name, value in options.items() if value is not None}
-        settings = TrainingConfig.of(values, str(config))
-        for text in assignment or ():
-            settings = settings.assigned(text)
+        source = "options" if config is None else str(config)
+        settings = TrainingConfig.of(assign(values, assignment or ()), source)
         size = parse_size(resize)
         images, test = (
             datasets.load(

@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self, final
@@ -104,6 +104,12 @@ class TrainingConfig:
             raise InputError(
                 f"the penalty {self.penalty} compares members: train at least 2, got {self.members}"
             )
+        if self.adversarial is None and (self.steps, self.stride, self.clean_share) != (
+            None,
+            None,
+            0,
+        ):
+            raise InputError("steps, stride and clean_share are of adversarial training: name one")
         if self.given is not None and (self.members > 1 or self.penalty is not None):
             raise InputError("a given model conditions one network: no more members, no penalty")
         if self.layers and self.penalty is None and self.given is None:
@@ -126,12 +132,19 @@ class TrainingConfig:
         """The same with other values, as for ``of``."""
         return replace(self, **_checked(values, source))
 
-    def assigned(self, text: str) -> Self:
-        """The same with one value, written ``name=value`` or ``arguments.name=value``.
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, from which ``of`` builds it again."""
+        return asdict(self) | {"layers": list(self.layers), "arguments": dict(self.arguments)}
 
-        Raises:
-            InputError: as for ``of``.
-        """
+
+def assign(values: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+    """Add values written ``name=value`` or ``arguments.name=value`` to those for ``of``.
+
+    Raises:
+        InputError: a text of another form, an unknown name, or a value of another type.
+    """
+    found = _checked(values, "options")
+    for text in texts:
         name, equals, written = text.partition("=")
         if not equals or not name.strip():
             raise InputError(f"expected name=value, got {text!r}")
@@ -141,12 +154,9 @@ class TrainingConfig:
             value = written.strip()  # text without quotation marks
         table, dot, inner = name.strip().partition(".")
         if dot and table == "arguments":
-            return self.changed({table: {**self.arguments, inner: value}}, text)
-        return self.changed({name.strip(): value}, text)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON, from which ``of`` builds it again."""
-        return asdict(self) | {"layers": list(self.layers), "arguments": dict(self.arguments)}
+            name, value = table, {**found.get(table, {}), inner: value}
+        found |= _checked({name.strip(): value}, text)
+    return found
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -81,6 +81,11 @@ def train_model(
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is a file: --out expects a folder")
     check_images(test.images, shape=images.shape)
+    if embedding is not None and config.given is None and "partial" not in str(config.penalty):
+        raise InputError(
+            "an embedding of the labels means nothing here: only partial-dcor, semi-partial-dcor "
+            "and a given model look at labels"
+        )
     if embedding is not None and (embedding.ndim != 2 or len(embedding) != len(images.classes)):
         raise InputError(
             f"expected an embedding of shape ({len(images.classes)}, r), a row for each class, "

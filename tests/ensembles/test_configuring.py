@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from advdetect.ensembles import TrainingConfig, read_toml
+from advdetect.ensembles import TrainingConfig, assign, read_toml
 from advdetect.errors import FileError, InputError
 
 EVERYTHING = TrainingConfig(
@@ -62,8 +62,8 @@ def test_toml_builds_what_it_says(tmp_path):
 
 
 def test_hyphens_count_as_underscores():
-    found = TrainingConfig.of({"weight-decay": 0.1, "clean-share": 0.5}, "here")
-    assert (found.weight_decay, found.clean_share) == (0.1, 0.5)
+    found = TrainingConfig.of({"weight-decay": 0.1, "label-smoothing": 0.5}, "here")
+    assert (found.weight_decay, found.label_smoothing) == (0.1, 0.5)
 
 
 def test_the_last_of_two_spellings_counts():
@@ -99,21 +99,22 @@ def test_changed_keeps_the_rest():
 )
 def test_assigned_values_are_toml_or_text(text, name, value):
     before = TrainingConfig(arguments={"width": 4, "blocks": [1]})
-    assert before.assigned(text).to_json() == before.to_json() | {name: value}
+    found = TrainingConfig.of(assign(before.to_json(), [text]), "test")
+    assert found.to_json() == before.to_json() | {name: value}
     assert before.arguments == {"width": 4, "blocks": [1]}  # the old one is as it was
 
 
 @pytest.mark.parametrize("text", ["epochs", "", "=3"])
 def test_an_assignment_has_a_name_and_a_value(text):
     with pytest.raises(InputError, match=f"expected name=value, got '{text}'"):
-        TrainingConfig().assigned(text)
+        assign({}, [text])
 
 
 def test_an_assignment_names_itself_where_it_is_wrong():
     with pytest.raises(InputError, match="^depth=3: unknown key 'depth', known are: network, arg"):
-        TrainingConfig().assigned("depth=3")
+        assign({}, ["depth=3"])
     with pytest.raises(InputError, match="^eps=8/255: expected a number for eps, got '8/255'"):
-        TrainingConfig().assigned("eps=8/255")
+        assign({}, ["eps=8/255"])
 
 
 def test_unknown_keys_are_refused_by_name():
@@ -166,6 +167,7 @@ def test_says_which_type_was_expected(values, message):
         ({"label_smoothing": math.nan}, "label_smoothing must be at least 0 and below 1, got nan"),
         ({"penalty": "dcor"}, "the penalty dcor compares members: train at least 2, got 1"),
         ({"given": "m", "members": 2}, "a given model conditions one network: no more members"),
+        ({"steps": 3}, "steps, stride and clean_share are of adversarial training: name one"),
         ({"layers": ("last",)}, "layers are what a penalty compares: name a penalty"),
     ],
 )

@@ -278,7 +278,9 @@ def test_a_share_that_rounds_to_all_leaves_nothing_to_craft(some, train):
     # Unmoved pictures, since starts of attacks are drawn too; BatchNorm refuses empty batches.
     config = replace(CONFIG, adversarial="pgd", clean_share=0.999, epochs=1, shift=0)
     found = train(config, small_resnet, some)
-    assert weights(found) == weights(train(replace(config, adversarial=None), small_resnet, some))
+    assert weights(found) == weights(
+        train(replace(config, adversarial=None, clean_share=0.0), small_resnet, some)
+    )
 
 
 def test_half_precision_is_near_full_precision(some, train):

@@ -344,3 +344,9 @@ def test_processes_share_batches_and_one_speaks_for_all(tmp_path):
         saved.append(load_model(str(out)).module.state_dict())
     for name, expected in saved[0].items():
         torch.testing.assert_close(saved[1][name], expected, rtol=0, atol=1e-5)
+
+
+def test_an_embedding_is_refused_where_nothing_looks_at_labels(images, test, tmp_path):
+    config = CONFIG.changed({"penalty": "dcor"}, "test")
+    with pytest.raises(InputError, match="means nothing here: only partial-dcor, semi-partial-"):
+        train_model(config, images, test, tmp_path, command="", embedding=torch.eye(10))
