@@ -35,7 +35,7 @@ GUARDED = (
     "fashion-robust-pair",
 )
 IMAGES = 1000
-STRONG = 300
+STRONG = 200
 KNOWINGLY = 60
 
 
