@@ -1,14 +1,16 @@
 """The application: routes, errors as JSON, and the gate around them."""
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from advdetect.service.detecting import detect_routes
@@ -17,6 +19,8 @@ from advdetect.service.open_inference import open_inference_routes
 from advdetect.service.operating import operating_routes
 from advdetect.service.refusals import Refused
 from advdetect.service.service import Service
+
+log = logging.getLogger(__name__)
 
 PLAIN = {404: ("path", "no such path"), 405: ("method", "this path takes another method")}
 
@@ -66,9 +70,13 @@ def create_app(service: Service) -> ASGIApp:
         refused = Refused(400, "parameter", f"not valid: {', '.join(known)}")
         return JSONResponse(error_json(request.url.path, refused), 400)
 
+    @app.exception_handler(ClientDisconnect)
+    async def forget(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it; the books do
+
     @app.exception_handler(Exception)
-    async def fail(request: Request, _error: Exception) -> JSONResponse:
-        # Starlette raises it again, and the gate writes it to the log.
+    async def fail(request: Request, error: Exception) -> JSONResponse:
+        log.error("a request failed", exc_info=error)
         refused = Refused(500, "internal", "the service failed; its log says how")
         return JSONResponse(error_json(request.url.path, refused), 500)
 

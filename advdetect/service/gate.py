@@ -7,7 +7,6 @@ import time
 from collections.abc import MutableMapping
 from typing import Any
 
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from advdetect.service.refusals import Refused
@@ -35,8 +34,7 @@ class Gate:
     """Wraps the application; the outermost layer, so that nothing escapes it.
 
     A request without the token, or for a name that this machine does not go by, never reaches a
-    route. An error that is nobody's fault but ours becomes a 500 without a word of its cause,
-    which is in the log. Every answer bears the security headers and is counted.
+    route. Every answer bears the security headers and is counted.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -67,13 +65,10 @@ class Gate:
             await self.app(scope, receive, send_with_headers)
         except Refused as refused:
             await _answer(send_with_headers, scope, refused)
-        except ClientDisconnect:
-            self._count(scope, 499, time.perf_counter() - started)
         except Exception:
-            log.exception("a request failed")
-            if not status:
-                fault = Refused(500, "internal", "the service failed; its log says how")
-                await _answer(send_with_headers, scope, fault)
+            # What a route raised was logged and answered before it came here.
+            if status != 500:
+                log.exception("an answer failed")
 
     def _check(self, scope: Scope) -> None:
         headers = dict(scope["headers"])

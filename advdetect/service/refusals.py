@@ -32,4 +32,6 @@ class Refused(Exception):  # noqa: N818  (an answer, not a fault)
             return {"Retry-After": str(RETRY_AFTER)}
         if self.status == 401:
             return {"WWW-Authenticate": "Bearer"}
+        if self.status in (408, 413):  # the rest of the body is not waited for
+            return {"Connection": "close"}
         return {}

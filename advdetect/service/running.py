@@ -122,7 +122,7 @@ def bind(settings: Settings) -> socket.socket:
         except OSError:
             listening.close()
             raise
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or "no such port"
-        raise InputError(f"cannot listen on {settings.host}:{settings.port}: {why}") from None
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise InputError(f"cannot listen on {where}: {error.strerror}") from None
     return listening

@@ -28,7 +28,7 @@ class Settings:
         insecure: Listen beyond this machine without a token.
 
     Raises:
-        InputError: a limit below 1, or another host without a token.
+        InputError: a limit below 1, no such port, or another host without a token.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +48,8 @@ class Settings:
         for name in ("max_batch", "max_queue", "max_inputs", "max_bytes", "max_pixels"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name.replace('_', '-')} is at least 1")
+        if not 0 <= self.port < 2**16:
+            raise InputError(f"a port is a number from 0 to {2**16 - 1}, got {self.port}")
         if self.max_delay < 0 or self.timeout <= 0:
             raise InputError("a delay is not negative, and a time limit is more than 0 seconds")
         if self.max_inputs > self.max_queue:
