@@ -43,8 +43,8 @@ def create_app(service: Service) -> ASGIApp:
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(operating_routes(service))
     app.include_router(detect_routes(service))
+    app.include_router(operating_routes(service))
     app.include_router(open_inference_routes(service))
 
     @app.exception_handler(Refused)

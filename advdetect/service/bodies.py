@@ -107,7 +107,7 @@ def _parts(body: bytes, boundary: str, settings: Settings) -> list[Submitted]:
     inputs = []
     parts = parse_multipart(body, boundary.encode("latin-1"), max_parts=settings.max_inputs)
     for i, part in enumerate(parts):
-        name = (part.name or f"input[{i}]")[:LONGEST_NAME]
+        name = _name(part.name or f"input[{i}]")
         kind = part.content_type
         if kind in (None, "application/octet-stream"):
             inputs.append(Submitted(name, picture=bytes(part.content)))
@@ -135,7 +135,7 @@ def _json_inputs(content: Any) -> list[Submitted]:
 def _json_input(value: Any, name: str) -> Submitted:
     if isinstance(value, Mapping):
         given = value.get("name", name)
-        name = given[:LONGEST_NAME] if isinstance(given, str) else name
+        name = _name(given) if isinstance(given, str) else name
         unknown = value.keys() - {"name", "picture", "pixels"}
         if unknown or ("picture" in value) == ("pixels" in value):
             return _broken(name, 'expected either "picture" or "pixels", and perhaps a "name"')
@@ -148,6 +148,11 @@ def _json_input(value: Any, name: str) -> Submitted:
     if isinstance(value, list):
         return Submitted(name, pixels=value)
     return _broken(name, "expected base64 of a picture, or nested numbers")
+
+
+def _name(given: str) -> str:
+    """A client's name for an input, as an answer can hold it: JSON has half characters."""
+    return given[:LONGEST_NAME].encode("utf-8", "replace").decode()
 
 
 def _broken(name: str, message: str) -> Submitted:

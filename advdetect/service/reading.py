@@ -19,12 +19,14 @@ async def read_body(request: Request, service: Service) -> AsyncIterator[bytes]:
     """Read the whole body, and account for its memory until it is done with.
 
     Raises:
-        Refused: 413 for too many bytes, 408 for too slow a client, 503 where other requests
-            hold the memory already.
+        Refused: 415 for a compressed body, 413 for too many bytes, 408 for too slow a client, 503
+            where other requests hold the memory already.
     """
     most = service.settings.max_bytes
     too_large = Refused(413, "bytes", f"a request may have {most} bytes at most")
     declared = request.headers.get("content-length", "0")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(415, "content-encoding", "expected a body that is not compressed")
     chunks: list[bytes] = []
     held = 0
     try:

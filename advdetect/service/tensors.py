@@ -64,7 +64,7 @@ def parse_infer(
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise _bad("expected one input, images")
     identifier = content.get("id")
-    if identifier is not None and not isinstance(identifier, str):
+    if identifier is not None and not (isinstance(identifier, str) and _is_text(identifier)):
         raise _bad("expected the id as a string")
     array = _array(inputs[0], body[length:], shape)
     if len(array) > settings.max_inputs:
@@ -135,6 +135,15 @@ def _outputs(given: Any, binary: bool) -> dict[str, bool] | None:
         own = parameters.get("binary_data") if isinstance(parameters, dict) else None
         wanted[name] = binary if own is None else own is True
     return wanted
+
+
+def _is_text(given: str) -> bool:
+    """Whether UTF-8 can hold it: JSON has half characters."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _bad(message: str) -> Refused:

@@ -228,6 +228,13 @@ REFUSED = {
         "inputs",
         "at most 8 inputs a request",
     ),
+    "compressed": (
+        JSON | {"Content-Encoding": "gzip"},
+        b"x",
+        415,
+        "content-encoding",
+        "expected a body that is not compressed",
+    ),
     "large": (JSON, b" " * 200_001, 413, "bytes", "a request may have 200000 bytes at most"),
     "twice as large": (JSON, b" " * 500_000, 413, "bytes", "a request may have 200000 bytes"),
 }
@@ -276,3 +283,10 @@ def test_a_parameter_that_is_none(server, sent):
     )
     assert response.status_code == 400
     assert response.json() == {"error": {"reason": "parameter", "message": "not valid: resize"}}
+
+
+def test_a_name_of_half_characters(server, sent):
+    body = b'{"inputs": [{"name": "\\ud800", "picture": "%b"}]}' % sent.base64[0].encode()
+    response = server.client.post("/v1/detect", content=body, headers=JSON)
+    assert response.status_code == 200
+    assert response.json()["results"][0]["name"] == "?"

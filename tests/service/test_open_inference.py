@@ -1,5 +1,6 @@
 """The Open Inference Protocol, asked by hand and by a client that others wrote."""
 
+import json
 import warnings
 
 import numpy as np
@@ -76,6 +77,7 @@ BROKEN = {
     "two inputs": (lambda c: {"inputs": c["inputs"] * 2}, 400, "expected one input, images"),
     "no object": (lambda c: {"inputs": [1]}, 400, "expected one input, images"),
     "id": (lambda c: c | {"id": 3}, 400, "expected the id as a string"),
+    "half a character": (lambda c: c | {"id": "\ud800"}, 400, "expected the id as a string"),
     "no type": (lambda c: without(c, "datatype"), 400, "expected a datatype of FP16, FP32"),
     "type": (
         lambda c: {"inputs": [c["inputs"][0] | {"datatype": "BYTES"}]},
@@ -142,7 +144,8 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_no_request(server, sent, name):
     spoil, status, message = BROKEN[name]
-    response = server.client.post(URL, json=spoil(tensor(sent.images[:2])))
+    body = json.dumps(spoil(tensor(sent.images[:2])))
+    response = server.client.post(URL, content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == status, response.text
     assert set(response.json()) == {"error"}
     assert response.json()["error"].startswith(message), response.text
