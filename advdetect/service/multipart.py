@@ -21,10 +21,13 @@ class Part:
 
     @property
     def name(self) -> str | None:
-        """The file's name, or the field's."""
+        """The file's name, or the field's, if it has a readable one."""
         from python_multipart.multipart import parse_options_header
 
-        _, options = parse_options_header(self.headers.get("content-disposition", ""))
+        try:
+            _, options = parse_options_header(self.headers.get("content-disposition", ""))
+        except (ValueError, LookupError):  # a character set of the client's own invention
+            return None
         found = options.get(b"filename") or options.get(b"name")
         return None if found is None else found.decode("utf-8", "replace")
 
@@ -57,7 +60,7 @@ def parse_multipart(body: bytes, boundary: bytes, *, max_parts: int) -> list[Par
         header[1] += data[start:end]
 
     def header_end() -> None:
-        name, value = (bytes(text).decode("utf-8", "replace") for text in header)
+        name, value = (bytes(text).decode("latin-1") for text in header)
         parts[-1].headers[name.strip().lower()] = value.strip()
         header[:] = [bytearray(), bytearray()]
 

@@ -1,5 +1,6 @@
 """The guard that serves, and how it judges a batch."""
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class Served:
         fingerprint: Sha256 that ``guard.json`` is sealed with: of the guard and its model.
         layers: What evidence is given for.
         loaded: ``time.time()`` when it came into service.
+        alone: Held by the one pass that runs.
     """
 
     guard: Guard
@@ -47,6 +49,8 @@ class Served:
     fingerprint: str
     layers: tuple[str, ...]
     loaded: float = field(default_factory=time.time)
+    # A recording hooks into the model: two passes at a time would record each other.
+    alone: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def load(cls, name: str) -> Self:
@@ -68,6 +72,10 @@ class Served:
 
     def judge(self, images: Sequence[Tensor]) -> list[Judged]:
         """Judge ``(c, h, w)`` images in one pass; each by itself, but for rounding."""
+        with self.alone:
+            return self._judge(images)
+
+    def _judge(self, images: Sequence[Tensor]) -> list[Judged]:
         guard = self.guard
         started = time.perf_counter()
         pixels = torch.stack(list(images)).to(_device(guard))
