@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
+from advdetect.service.describing import description_routes
 from advdetect.service.detecting import detect_routes
 from advdetect.service.gate import Gate, error_json
 from advdetect.service.open_inference import open_inference_routes
@@ -46,6 +47,7 @@ def create_app(service: Service) -> ASGIApp:
     app.include_router(detect_routes(service))
     app.include_router(operating_routes(service))
     app.include_router(open_inference_routes(service))
+    app.include_router(description_routes())
 
     @app.exception_handler(Refused)
     async def refuse(request: Request, refused: Refused) -> JSONResponse:

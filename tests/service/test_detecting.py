@@ -290,3 +290,12 @@ def test_a_name_of_half_characters(server, sent):
     response = server.client.post("/v1/detect", content=body, headers=JSON)
     assert response.status_code == 200
     assert response.json()["results"][0]["name"] == "?"
+
+
+@pytest.mark.parametrize("parameter", [b"name*=nonsense''%ff", b"name=\xff\xfe", b"nam\xe9=x", b""])
+def test_a_part_without_a_readable_name(server, sent, parameter):
+    head = b"--x\r\nContent-Disposition: form-data; %b\r\n\r\n" % parameter
+    body = head + sent.pictures[0] + b"\r\n--x--\r\n"
+    response = server.client.post("/v1/detect", content=body, headers=FORM)
+    assert response.status_code == 200, response.text
+    agrees(response.json()["results"][0], sent, 0)

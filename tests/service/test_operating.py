@@ -76,6 +76,15 @@ def test_the_description_of_the_routes(server):
     assert kinds >= {"multipart/form-data", "application/json", "image/png", "image/webp"}
 
 
+def test_the_description_as_a_page(server):
+    page = server.client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<h2><code>POST /v1/detect</code></h2>" in page.text
+    assert "<li>takes <code>image/webp</code></li>" in page.text
+    assert "http" not in page.text.replace("HTTP", "")  # nothing comes from elsewhere
+    assert "<script" not in page.text
+
+
 def test_ready_only_once_the_guard_has_answered(start):
     with start() as server:
         server.service.ready = False
