@@ -91,8 +91,6 @@ class Gate:
         self.service.metrics.requests.labels(route, str(status)).inc()
         self.service.metrics.latency.labels(route).observe(seconds)
         self.service.books.requests += 1
-        if status >= 500:
-            log.warning("%s %s: %d", scope["method"], route, status)
 
 
 async def _answer(send: Send, scope: Scope, refused: Refused) -> None:

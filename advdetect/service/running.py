@@ -13,6 +13,7 @@ import uvicorn
 
 from advdetect.errors import AdvDetectError, InputError
 from advdetect.service.app import create_app
+from advdetect.service.connections import hurried
 from advdetect.service.served import Served
 from advdetect.service.service import Service
 from advdetect.service.settings import Settings
@@ -94,6 +95,7 @@ async def run(
     service = Service(served, settings, source)
     config = uvicorn.Config(
         create_app(service),
+        http=hurried(settings.timeout),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -117,3 +117,22 @@ def test_a_slow_client_is_told_and_a_client_that_goes_costs_nothing(start, sent)
         answered = 'advdetect_requests_total{route="/v1/detect",status="%d"}'
         books = running.metrics()
         assert [books[answered % status] for status in (200, 408, 499)] == [1, 1, 1]
+
+
+def test_connections_that_ask_nothing_are_closed(start, sent):
+    with start(timeout=0.3) as running:
+        address = running.listening.getsockname()
+        silent = [socket.create_connection(address, 10) for _ in range(20)]
+        dribbling = socket.create_connection(address, 10)
+        dribbling.sendall(b"GET /healthz HTTP/1.1\r\nHost: loc")
+        again = socket.create_connection(address, 10)
+        again.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert again.recv(65536).startswith(b"HTTP/1.1 200")
+        again.sendall(b"GET /healthz HTTP/1.1\r\n")
+        asked = running.client.post("/v1/detect", json={"inputs": sent.base64[:1]})
+        assert asked.status_code == 200
+        for one in (*silent, dribbling, again):
+            with one:
+                while one.recv(65536):
+                    pass
+        assert running.client.get("/healthz").status_code == 200
