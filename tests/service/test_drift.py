@@ -140,3 +140,16 @@ def test_a_warning_ends_when_traffic_is_itself_again():
     assert not test.add(generator.normal(size=600), [0] * 600)
     assert not test.warning
     assert test.evidence < 0
+
+
+def test_how_soon_rare_attacks_are_noticed():
+    """The docstring's figure, for attacks on 5 in 100 inputs."""
+    first = []
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        test = DriftTest(ConformalCalibration(generator.normal(size=2000)), seed=seed)
+        attacked = generator.random(5000) < 0.05
+        scores = np.where(attacked, generator.normal(5, 1, 5000), generator.normal(size=5000))
+        warned = (test.add([score], [0]) for score in scores)
+        first.append(next(i + 1 for i, warns in enumerate(warned) if warns))
+    assert np.median(first) == pytest.approx(177, abs=1)
