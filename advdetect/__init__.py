@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from advdetect.attacks import attack
     from advdetect.features import record
     from advdetect.guard import Guard
+    from advdetect.networks import Ensemble
     from advdetect.workflows import evaluate
 
-__all__ = ["Guard", "attack", "evaluate", "record"]
+__all__ = ["Ensemble", "Guard", "attack", "evaluate", "record"]
 
 _HOMES = {
+    "Ensemble": "advdetect.networks",
     "Guard": "advdetect.guard",
     "attack": "advdetect.attacks",
     "evaluate": "advdetect.workflows",

@@ -113,7 +113,7 @@ def test_the_wheel_carries_data_models_and_licences(built, folder):
         "LICENSE",
         "LICENSE.fashion-mnist",
     }
-    assert not [name for name in names if "checkpoint" in name]
+    assert not [name for name in names if "checkpoint.safetensors" in name]
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"advdetect"}
 
 
@@ -122,7 +122,7 @@ def test_the_sdist_carries_what_a_wheel_is_made_of(built):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"constraints.txt", "scripts/setup", "models/fashion-resnet/card.json"} <= names
-    assert not [name for name in names if "checkpoint" in name]
+    assert not [name for name in names if "checkpoint.safetensors" in name]
 
 
 def test_an_installed_wheel_finds_its_data_and_its_models(built, tmp_path):

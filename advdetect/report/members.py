@@ -17,15 +17,23 @@ def members(report: Report) -> tuple[Block, ...]:
     budgets = list(dict.fromkeys((row.attack, row.eps) for row in rows))
     header = ("crafted on", *(_name(target) for target in targets))
     every = next(iter(rows)).accuracy.n
-    tables = []
+    tables: list[Table] = []
+    single: list[Table] = []
+    known: list[tuple[Cell, ...]] = []
     for attack, eps in budgets:
         found = {(r.source, r.target): r for r in rows if (r.attack, r.eps) == (attack, eps)}
         sources = list(dict.fromkeys(source for source, _ in found))
+        if AVERAGE in sources:
+            cells = (_accuracy(found[AVERAGE, t], t == AVERAGE) for t in targets)
+            known.append((Cell(attack_words(attack, eps)), *cells))
+        if sources == [AVERAGE]:
+            continue
         body = tuple(
             (Cell(_name(s)), *(_accuracy(found.get((s, t)), s == t) for t in targets))
             for s in sources
         )
-        tables.append(Table(f"Right under {attack_words(attack, eps)}", header, body))
+        table = Table(f"Right under {attack_words(attack, eps)}", header, body)
+        (single if attack.endswith("_fgsm") else tables).append(table)
     return (
         Text(
             "Examples crafted on one network are tried on the others: what a column keeps in "
@@ -40,6 +48,8 @@ def members(report: Report) -> tuple[Block, ...]:
             ((Cell("right"), *(_accuracy(clean.get(t), False) for t in targets)),),
         ),
         *tables,
+        Table("Crafted on the average, with full knowledge", ("", *header[1:]), tuple(known)),
+        *((Folded("The same by a single step", tuple(single)),) if single else ()),
         *_similarity(report),
     )
 

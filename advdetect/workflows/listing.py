@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from advdetect import storage
 from advdetect.attacks import ATTACKS, SUITES
@@ -33,6 +34,13 @@ def list_table(kind: str) -> NameTable:
     return pick(KINDS, kind, "kind of names")()
 
 
+def _network(architecture: Mapping[str, Any]) -> str:
+    if architecture["kind"] != "ensemble":
+        return str(architecture["name"])
+    members = architecture["members"]
+    return f"{len(members)} x {_network(members[0])}"
+
+
 def _models() -> NameTable:
     rows: list[tuple[str, ...]] = []
     for name in shipped_models():
@@ -40,7 +48,7 @@ def _models() -> NameTable:
         card = storage.read_json(folder / "card.json")
         accuracy = f"{100 * card['test_accuracy']['value']:.2f} %"
         guarded = "yes" if (folder / "guard" / "guard.json").is_file() else "no"
-        rows.append((name, card["network"]["name"], card["data"], accuracy, guarded))
+        rows.append((name, _network(card["network"]), card["data"], accuracy, guarded))
     return NameTable(("model", "network", "trained on", "test accuracy", "guard"), tuple(rows))
 
 
