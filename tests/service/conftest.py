@@ -35,7 +35,7 @@ class Running:
 
     def __enter__(self):
         self._thread.start()
-        for _ in range(200):
+        for _ in range(1000):
             try:
                 if self.client.get("/readyz").status_code == 200:
                     return self

@@ -102,13 +102,13 @@ def test_the_log_holds_nothing_of_a_picture(server, sent, caplog):
 
 def test_a_slow_client_is_told_and_a_client_that_goes_costs_nothing(start, sent):
     head = b"POST /v1/detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
-    with start(timeout=0.3) as running:
+    with start(timeout=0.8) as running:
         address = running.listening.getsockname()
         with socket.create_connection(address, 10) as slow:
             slow.sendall(head + b"Content-Length: 100\r\n\r\nhalf")
             answer = b"".join(iter(lambda: slow.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert b"the request did not arrive within 0.3 seconds" in answer
+        assert b"the request did not arrive within 0.8 seconds" in answer
         with socket.create_connection(address, 10) as leaving:
             leaving.sendall(head + b"Content-Length: 100\r\n\r\nhalf")
         response = running.client.post("/v1/detect", json={"inputs": sent.base64[:1]})
@@ -120,7 +120,7 @@ def test_a_slow_client_is_told_and_a_client_that_goes_costs_nothing(start, sent)
 
 
 def test_connections_that_ask_nothing_are_closed(start, sent):
-    with start(timeout=0.3) as running:
+    with start(timeout=0.8) as running:
         address = running.listening.getsockname()
         silent = [socket.create_connection(address, 10) for _ in range(20)]
         dribbling = socket.create_connection(address, 10)
