@@ -14,6 +14,7 @@ from advdetect.cli.evaluate import evaluate
 from advdetect.cli.fit import fit
 from advdetect.cli.listing import list_names
 from advdetect.cli.path import path
+from advdetect.cli.serve import serve
 from advdetect.cli.train import train
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command()(train)
 app.command()(compare)
 app.command("compare-runs")(compare_runs)
 app.command()(path)
+app.command()(serve)
 app.command("list")(list_names)
 
 

@@ -188,7 +188,7 @@ def _decode(path: Path) -> Tensor:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
-                pixels = _pixels(picture)
+                pixels = pixels_of(picture)
     except UnidentifiedImageError:
         raise FileError(f"no picture of a known format ({', '.join(FORMATS)})") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -203,8 +203,8 @@ def _decode(path: Path) -> Tensor:
     return pixels
 
 
-def _pixels(picture: Image.Image) -> Tensor:
-    """Decode into ``(c, h, w)``; floats are left in their own range."""
+def pixels_of(picture: Image.Image) -> Tensor:
+    """Decode an open picture as ``read_picture`` says; floats are left in their own range."""
     if picture.mode.startswith("I"):  # 16-bit grey; the decoders widen it to I at times
         return to_pixels(np.asarray(picture, dtype=np.float32)[None] / 65535)
     if picture.mode == "F":

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from advdetect import storage
 from advdetect.errors import FileError
 from advdetect.guard import Guard
 from advdetect.networks import models_folder
 from advdetect.networks.loading import shipped_models
+
+DESCRIPTION = "guard.json"
 
 
 def load_guard(name: str) -> Guard:
@@ -17,13 +20,42 @@ def load_guard(name: str) -> Guard:
     Raises:
         FileError: there is no such guard.
     """
-    if (Path(name) / "guard.json").is_file():
-        return Guard.load(name)
+    return Guard.load(guard_folder(name))
+
+
+def load_guard_once(name: str) -> tuple[Guard, str]:
+    """Load a guard and its fingerprint, the sha256 that seals its ``guard.json``.
+
+    Raises:
+        FileError: there is no such guard, or it was replaced while it was read.
+    """
+    folder = guard_folder(name)
+    before = _fingerprint(folder)
+    guard = Guard.load(folder)
+    if _fingerprint(folder) != before:
+        raise FileError(f"{folder} was replaced while it was read: load it again")
+    return guard, before
+
+
+def guard_folder(name: str) -> Path:
+    """Find a guard's folder by its path or by the name of a shipped model.
+
+    Raises:
+        FileError: there is no such guard.
+    """
     shipped = models_folder() / name / "guard"
-    if (shipped / "guard.json").is_file():
-        return Guard.load(shipped)
-    what = "it holds no guard.json" if Path(name).exists() else "no such folder"
+    for folder in (Path(name), shipped):
+        if (folder / DESCRIPTION).is_file():
+            return folder
+    what = f"it holds no {DESCRIPTION}" if Path(name).exists() else "no such folder"
     raise FileError(
         f"no guard {name!r} ({what}): expected a folder written by advdetect fit, "
         f"or one of {', '.join(shipped_models())}"
     )
+
+
+def _fingerprint(folder: Path) -> str:
+    try:
+        return str(storage.read_json(folder / DESCRIPTION)["sha256"][DESCRIPTION])
+    except (KeyError, TypeError) as error:
+        raise FileError(f"{folder / DESCRIPTION} is incomplete: {error}") from None

@@ -1,0 +1,108 @@
+"""What every request passes: host, token, time; and what every answer bears."""
+
+import hmac
+import json
+import logging
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from advdetect.service.refusals import Refused
+from advdetect.service.service import Service
+
+log = logging.getLogger(__name__)
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+
+class Gate:
+    """Wraps the application; the outermost layer, so that nothing escapes it.
+
+    A request without the token, or for a name that this machine does not go by, never reaches a
+    route. Every answer bears the security headers and is counted.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app = app
+        self.service = service
+        token = service.settings.token
+        self._authorization = None if token is None else f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; ASGI's own events pass."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        scope["advdetect.until"] = time.monotonic() + self.service.settings.timeout
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_RAW_HEADERS]
+                self._count(scope, status, time.perf_counter() - started)
+            await send(message)
+
+        try:
+            self._check(scope)
+            await self.app(scope, receive, send_with_headers)
+        except Refused as refused:
+            await _answer(send_with_headers, scope, refused)
+        except Exception:
+            # What a route raised was logged and answered before it came here.
+            if status != 500:
+                log.exception("an answer failed")
+
+    def _check(self, scope: Scope) -> None:
+        headers = dict(scope["headers"])
+        if self._authorization is None:
+            # Keeps a web page that points its own name at this machine from reading answers.
+            host = headers.get(b"host", b"").decode("latin-1")
+            name = host if host.endswith("]") else host.rpartition(":")[0] or host
+            if self.service.settings.loopback and name not in LOCAL_NAMES:
+                raise Refused(403, "host", "without a token the service answers to localhost alone")
+            return
+        if scope["path"] in OPEN_PATHS:
+            return
+        given = headers.get(b"authorization", b"")
+        if not hmac.compare_digest(given, self._authorization):
+            raise Refused(401, "token", "expected Authorization: Bearer TOKEN")
+
+    def _count(self, scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
+        # The route's template, never the path: strangers must not name our time series.
+        route = getattr(scope.get("route"), "path", "none")
+        self.service.metrics.requests.labels(route, str(status)).inc()
+        self.service.metrics.latency.labels(route).observe(seconds)
+        self.service.books.requests += 1
+
+
+async def _answer(send: Send, scope: Scope, refused: Refused) -> None:
+    body = json.dumps(error_json(scope["path"], refused)).encode()
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    raw = [(k.lower().encode(), v.encode()) for k, v in (headers | refused.headers).items()]
+    await send({"type": "http.response.start", "status": refused.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+def error_json(path: str, refused: Refused) -> dict[str, Any]:
+    """An error as the protocol of its path words it: the open one has a string, ours reasons."""
+    if path.startswith("/v2"):
+        return {"error": refused.message}
+    return {"error": refused.to_json()}

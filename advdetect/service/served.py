@@ -1,0 +1,106 @@
+"""The guard that serves, and how it judges a batch."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from advdetect.guard import Guard
+from advdetect.workflows.guards import guard_folder, load_guard_once
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one input was found to be, and when.
+
+    Attributes:
+        verdict: Plain JSON: label, class_name, confidence, score, p_value, flagged, evidence.
+        started: ``time.perf_counter()`` when its batch began.
+        forward: Seconds of the batch's forward pass.
+        detect: Seconds of what the guard did besides.
+    """
+
+    verdict: dict[str, Any]
+    started: float
+    forward: float
+    detect: float
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A guard in service; a reload makes another.
+
+    Attributes:
+        guard: The guard.
+        name: What clients call it.
+        fingerprint: Sha256 that ``guard.json`` is sealed with: of the guard and its model.
+        layers: What evidence is given for.
+        loaded: ``time.time()`` when it came into service.
+        alone: Held by the one pass that runs.
+    """
+
+    guard: Guard
+    name: str
+    fingerprint: str
+    layers: tuple[str, ...]
+    loaded: float = field(default_factory=time.time)
+    # A recording hooks into the model: two passes at a time would record each other.
+    alone: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """Read a guard, verify it, and have it answer once.
+
+        Raises:
+            AdvDetectError: there is none, or it is damaged, or cannot answer.
+        """
+        guard, fingerprint = load_guard_once(name)
+        folder = guard_folder(name)
+        shipped = not (Path(name) / "guard.json").is_file()
+        answer = guard(torch.full((1, *guard.input_shape), 0.5, device=_device(guard)))
+        return cls(
+            guard,
+            Path(name if shipped else folder.resolve()).name,
+            fingerprint,
+            tuple(answer.evidence),
+        )
+
+    def judge(self, images: Sequence[Tensor]) -> list[Judged]:
+        """Judge ``(c, h, w)`` images in one pass; each by itself, but for rounding."""
+        with self.alone:
+            return self._judge(images)
+
+    def _judge(self, images: Sequence[Tensor]) -> list[Judged]:
+        guard = self.guard
+        started = time.perf_counter()
+        pixels = torch.stack(list(images)).to(_device(guard))
+        observation = guard.extractor.observe(guard.model, pixels)
+        seen = time.perf_counter()
+        verdicts = guard.judge(observation)
+        classes = guard.about.get("classes") or ()
+        labels = verdicts.label.tolist()
+        columns: dict[str, list[Any]] = {
+            "label": labels,
+            "class_name": [classes[c] if c < len(classes) else None for c in labels],
+            "confidence": verdicts.confidence.tolist(),
+            "score": verdicts.score.tolist(),
+            "p_value": verdicts.p_value.tolist(),
+            "flagged": verdicts.flagged.tolist(),
+        }
+        evidence = {layer: part.tolist() for layer, part in verdicts.evidence.items()}
+        rows = [
+            {name: column[i] for name, column in columns.items()}
+            | {"evidence": {layer: part[i] for layer, part in evidence.items()}}
+            for i in range(len(labels))
+        ]
+        done = time.perf_counter()
+        return [Judged(row, started, seen - started, done - seen) for row in rows]
+
+
+def _device(guard: Guard) -> torch.device:
+    return next((p.device for p in guard.model.parameters()), torch.device("cpu"))

@@ -1,0 +1,160 @@
+"""One guard in service: decode, wait, judge, keep the books; and load another in its place."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from advdetect.errors import AdvDetectError
+from advdetect.service.batching import Batcher
+from advdetect.service.drift import DriftTest
+from advdetect.service.metrics import Metrics
+from advdetect.service.refusals import Refused
+from advdetect.service.served import Judged, Served
+from advdetect.service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+# Below this a picture is decoded sooner than a thread is woken for it.
+SMALL_BODY = 64 * 1024
+
+
+@dataclass
+class Books:
+    """What the last log line says, for whoever compares it with the clients' count."""
+
+    requests: int = 0
+    inputs: int = 0
+
+
+class Service:
+    """A guard, its queue, its books and its drift test.
+
+    Args:
+        served: The guard, loaded.
+        settings: Limits and manners.
+        source: Where a reload finds the guard: a folder, or a shipped model's name.
+    """
+
+    def __init__(self, served: Served, settings: Settings, source: str) -> None:
+        self.served = served
+        self.settings = settings
+        self.source = source
+        self.metrics = Metrics()
+        self.metrics.serve(served)
+        self.books = Books()
+        self.drift = DriftTest(served.guard.calibration)
+        self.ready = False
+        self.bytes_held = 0
+        self.batcher = Batcher(
+            max_batch=settings.max_batch,
+            max_delay=settings.max_delay,
+            max_queue=settings.max_queue,
+            observe=self._observe,
+        )
+        self.metrics.watch_queue(lambda: self.batcher.depth)
+        self._decoders = ThreadPoolExecutor(2, thread_name_prefix="advdetect-decode")
+        self._reloading = asyncio.Lock()
+
+    async def warm_up(self) -> None:
+        """Have the guard answer once; then the service is ready."""
+        await asyncio.to_thread(Image.init)  # decoders are imported here, not in a request
+        blank = torch.full(self.served.guard.input_shape, 0.5)
+        # Past the queue: the books hold what clients sent, and nothing else.
+        await asyncio.to_thread(self.served.judge, [blank])
+        self.ready = True
+        log.info("ready: guard %s, fingerprint %s", self.served.name, self.served.fingerprint)
+
+    async def decode(self, work: Callable[[], Value], size: int) -> Value:
+        """Run ``work`` on a body of ``size`` bytes, aside where it is large enough to be slow."""
+        if size <= SMALL_BODY:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
+
+    async def judge(self, served: Served, images: Sequence[Tensor], until: float) -> list[Judged]:
+        """Judge the images of a request, together with those of others.
+
+        Args:
+            served: The guard that they were decoded for.
+            images: ``(c, h, w)`` each.
+            until: ``time.monotonic()`` at which the request's time is up.
+
+        Raises:
+            Refused: 503, where there is no room, or no time left.
+        """
+        submitted = time.perf_counter()
+        promise = asyncio.wrap_future(self.batcher.submit(served, images))
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                judged = await promise
+        except TimeoutError:
+            raise Refused(
+                503, "timeout", f"no verdict within {self.settings.timeout:g} seconds"
+            ) from None
+        for found in judged:
+            self.metrics.wait.observe(max(0.0, found.started - submitted))
+        return judged
+
+    async def reload(self) -> Served:
+        """Load the guard anew and put it in the place of the old one.
+
+        Requests that were decoded for the old guard are still judged by it.
+
+        Raises:
+            AdvDetectError: the new guard is missing, damaged or cannot answer; the old one
+                serves on.
+        """
+        async with self._reloading:
+            try:
+                served = await asyncio.to_thread(Served.load, self.source)
+            except Exception as error:
+                self.metrics.reloads.labels("refused").inc()
+                if not isinstance(error, AdvDetectError):
+                    log.exception("the new guard cannot answer; the old one serves on")
+                    raise AdvDetectError("the new guard cannot answer") from error
+                log.error("the new guard was refused, the old one serves on: %s", error)
+                raise
+            self.served = served
+            self.drift = DriftTest(served.guard.calibration)
+            self.metrics.serve(served)
+            self.metrics.reloads.labels("loaded").inc()
+            log.info("loaded guard %s, fingerprint %s", served.name, served.fingerprint)
+            return served
+
+    async def stop(self) -> None:
+        """Answer what was accepted, and end."""
+        self.ready = False
+        await asyncio.to_thread(self.batcher.stop)
+        self._decoders.shutdown()
+        log.info(
+            "stopped: %d requests answered, %d inputs judged",
+            self.books.requests,
+            self.books.inputs,
+        )
+
+    def _observe(self, served: Served, judged: list[Judged]) -> None:
+        """Enter a batch; runs in the batcher's thread."""
+        self.metrics.enter(judged)
+        self.books.inputs += len(judged)
+        drift = self.drift
+        if served is not self.served:  # the old guard's scores say nothing of the new one
+            return
+        verdicts = [found.verdict for found in judged]
+        begins = drift.add([v["score"] for v in verdicts], [v["label"] for v in verdicts])
+        self.metrics.drift_evidence.set(drift.evidence)
+        self.metrics.drift_warning.set(drift.warning)
+        if begins:
+            log.warning(
+                "drift: the p-values of recent traffic are not uniform; a guard warns falsely "
+                "with a chance of %g in its whole service",
+                drift.rate,
+            )
