@@ -97,7 +97,7 @@ def tell(report: Report, figures: Figures, plots: Sequence[Plot]) -> Story:
         Section("Clean images", tables.clean(report)),
         Section("Pictures", _pictures(figures, drawn)),
         Section("The classifier alone", (*tables.robustness(report), *show("robust_accuracy"))),
-        Section("The ensemble's members", members(report)),
+        Section("The ensemble's members", (*show("members"), *members(report))),
         Section(
             "Where attacks show",
             (*show("by_layer", "class_cuts", "fiedler_embedding"), *tables.cuts(report)),

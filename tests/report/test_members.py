@@ -7,6 +7,7 @@ import pytest
 from advdetect.metrics import rate
 from advdetect.report.blocks import Folded, Table
 from advdetect.report.members import members
+from advdetect.report.plots.members import members as draw_members
 from advdetect.report.report import SimilarityRow, TransferRow
 
 
@@ -61,3 +62,11 @@ def test_likeness_by_layer(tables):
 
 def test_a_single_network_has_no_members(report):
     assert members(report) == ()
+
+
+def test_the_figure_says_what_holds_least(report):
+    plot = draw_members(replace(report, transfer=ROWS))
+    assert plot.title == "The average is right on 0 % under re-weighted members L\u221e 0.1"
+    assert "n = 4" in plot.caption
+    assert "PGD L\u221e on a member" in plot.svg
+    assert draw_members(report) is None

@@ -5,6 +5,7 @@ from advdetect.report.plots.canvas import Plot, encode_png
 from advdetect.report.plots.cuts import class_cuts, fiedler_embedding
 from advdetect.report.plots.detection import by_layer, detection_by_attack
 from advdetect.report.plots.knowing import evasion
+from advdetect.report.plots.members import members
 from advdetect.report.plots.pictures import perturbation, pictures, verdict
 from advdetect.report.plots.robustness import robust_accuracy
 from advdetect.report.plots.scores import roc_curves, score_histograms
@@ -21,6 +22,7 @@ def draw(report: Report, figures: Figures) -> tuple[Plot, ...]:
         score_histograms(report, figures),
         *evasion(report),
         *robust_accuracy(report, figures),
+        members(report),
         *by_layer(report),
         class_cuts(report),
         fiedler_embedding(figures.embedding),
