@@ -71,7 +71,12 @@ SMALL: dict[str, Any] = {"arguments": {"stride": 2}, "epochs": 8, "precision": "
 PENALTIES: dict[str, dict[str, Any]] = {
     "plain": {},
     "dcor": {"penalty": "dcor", "weight": 4.0},
-    "unbiased-dcor": {"penalty": "unbiased-dcor", "weight": 4.0},
+    # Not what goes into the classifier alone: the ends of all blocks too.
+    "dcor-blocks": {
+        "penalty": "dcor",
+        "weight": 4.0,
+        "layers": ("stages.*.relu2", "penultimate"),
+    },
     "partial-dcor": {"penalty": "partial-dcor", "weight": 4.0},
 }
 

@@ -20,7 +20,7 @@ from advdetect.workflows.guards import load_guard
 from experiments.printing import console, short, show, track
 
 SEEDS = range(3)
-PAIRS = ("plain", "dcor", "partial-dcor")
+PAIRS = ("plain", "dcor", "partial-dcor", "dcor-blocks")
 CHAINS = ("dcor", "partial-dcor")
 # 0.03, 0.05 and 0.1 of a standard deviation of the pixels, as in the paper; then 8/255.
 DEVIATION = 0.353

@@ -64,6 +64,8 @@ def test_from_start_to_end(small_guard_folder, small_guard, pictures, tmp_path):
     with Started(folder, "--max-delay-ms", "1") as server:
         assert server.lines[0] == f"serving small on {server.url}\n"
 
+        done = threading.Semaphore(0)
+
         def ask():
             answered = 0
             with httpx.Client(base_url=server.url, timeout=30) as client:
@@ -77,6 +79,7 @@ def test_from_start_to_end(small_guard_folder, small_guard, pictures, tmp_path):
                         return answered
                     assert response.status_code == 200, response.text
                     answered += 1
+                    done.release()
 
         with ThreadPoolExecutor(4) as pool:
             asking = [pool.submit(ask) for _ in range(4)]
@@ -86,6 +89,8 @@ def test_from_start_to_end(small_guard_folder, small_guard, pictures, tmp_path):
             (folder / "guard.json").write_text("{}")
             server.process.send_signal(signal.SIGHUP)
             server.wait_for("the new guard was refused, the old one serves on")
+            for _ in range(5):  # on a busy machine the first answers take their time
+                assert done.acquire(timeout=30)
             assert server.end() == 0
             answered = sum(client.result() for client in asking)
         found = re.search(r"stopped: (\d+) requests answered, (\d+) inputs", server.lines[-1])
