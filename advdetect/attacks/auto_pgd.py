@@ -1,7 +1,7 @@
 """Auto-PGD: gradient ascent without a step size to choose."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import final
 
 import torch
@@ -13,6 +13,40 @@ from advdetect.attacks.balls import random_point
 from advdetect.attacks.base import Norm
 from advdetect.attacks.losses import targeted_dlr
 from advdetect.attacks.searching import Hold, Search
+
+
+def climb(
+    hold: Hold,
+    rows: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    norm: Norm,
+    steps: int,
+) -> None:
+    """Ascend from a random start for each of the images ``rows``, until it is broken.
+
+    Args:
+        hold: The images under attack; what is found goes there.
+        rows: ``(m,)`` images to climb on, a lane each.
+        loss: Of ``(k, classes)`` logits and their ``(k,)`` lanes; ``(k,)``, to be made large.
+        norm: ``linf`` or ``l2``.
+        steps: Steps of each lane.
+    """
+    images = hold.images[rows]
+    start = random_point(images, hold.eps, norm, torch.default_generator)
+
+    def objective(moved: Tensor, lanes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        moved = moved.detach().requires_grad_()
+        with torch.enable_grad():
+            logits, over = hold.ask(moved, rows[lanes])
+            value = loss(logits, lanes)
+        if over.all():
+            return value.detach(), torch.zeros_like(moved), over
+        (gradient,) = torch.autograd.grad(value, moved, torch.ones_like(value))
+        return value.detach(), gradient, over
+
+    best = ascend(objective, start, images, eps=hold.eps, norm=norm, steps=steps)
+    hold.attempt(best, rows)
 
 
 class AutoPGD(Search):
@@ -40,21 +74,10 @@ class AutoPGD(Search):
                 self._climb(hold, rows, targets)
 
     def _climb(self, hold: Hold, rows: Tensor, targets: Tensor) -> None:
-        images = hold.images[rows]
-        start = random_point(images, hold.eps, self.norm, torch.default_generator)
+        def loss(logits: Tensor, lanes: Tensor) -> Tensor:
+            return self._loss(logits, hold.labels[rows[lanes]], targets[lanes])
 
-        def objective(moved: Tensor, lanes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            moved = moved.detach().requires_grad_()
-            with torch.enable_grad():
-                logits, over = hold.ask(moved, rows[lanes])
-                loss = self._loss(logits, hold.labels[rows[lanes]], targets[lanes])
-            if over.all():
-                return loss.detach(), torch.zeros_like(moved), over
-            (gradient,) = torch.autograd.grad(loss, moved, torch.ones_like(loss))
-            return loss.detach(), gradient, over
-
-        best = ascend(objective, start, images, eps=hold.eps, norm=self.norm, steps=self.steps)
-        hold.attempt(best, rows)
+        climb(hold, rows, loss, norm=self.norm, steps=self.steps)
 
     @abstractmethod
     def _rounds(self, hold: Hold) -> Iterator[tuple[Tensor, Tensor]]:

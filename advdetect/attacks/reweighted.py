@@ -5,8 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from advdetect.attacks.ascent import ascend
-from advdetect.attacks.balls import random_point
+from advdetect.attacks.auto_pgd import climb
 from advdetect.attacks.base import Norm
 from advdetect.attacks.losses import margin
 from advdetect.attacks.searching import Hold, Search
@@ -48,22 +47,13 @@ class Reweighted(Search):
                 self._climb(hold, rows, sharpness)
 
     def _climb(self, hold: Hold, rows: Tensor, sharpness: float) -> None:
-        images = hold.images[rows]
+        with seeing_members() as seen:
 
-        def objective(moved: Tensor, lanes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            moved = moved.detach().requires_grad_()
-            with torch.enable_grad(), seeing_members() as seen:
-                logits, over = hold.ask(moved, rows[lanes])
-                members = seen[-1] if seen else logits[None]
-                loss = _weighted(members, hold.labels[rows[lanes]], sharpness)
-            if over.all():
-                return loss.detach(), torch.zeros_like(moved), over
-            (gradient,) = torch.autograd.grad(loss, moved, torch.ones_like(loss))
-            return loss.detach(), gradient, over
+            def loss(logits: Tensor, lanes: Tensor) -> Tensor:
+                members = seen.pop() if seen else logits[None]
+                return _weighted(members, hold.labels[rows[lanes]], sharpness)
 
-        start = random_point(images, hold.eps, self.norm, torch.default_generator)
-        best = ascend(objective, start, images, eps=hold.eps, norm=self.norm, steps=self.steps)
-        hold.attempt(best, rows)
+            climb(hold, rows, loss, norm=self.norm, steps=self.steps)
 
 
 def _weighted(members: Tensor, labels: Tensor, sharpness: float) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -104,11 +104,8 @@ class TrainingConfig:
             raise InputError(
                 f"the penalty {self.penalty} compares members: train at least 2, got {self.members}"
             )
-        if self.adversarial is None and (self.steps, self.stride, self.clean_share) != (
-            None,
-            None,
-            0,
-        ):
+        crafting = self.steps is not None or self.stride is not None or self.clean_share > 0
+        if self.adversarial is None and crafting:
             raise InputError("steps, stride and clean_share are of adversarial training: name one")
         if self.given is not None and (self.members > 1 or self.penalty is not None):
             raise InputError("a given model conditions one network: no more members, no penalty")
@@ -127,10 +124,6 @@ class TrainingConfig:
             InputError: an unknown name, or a value of another type or out of range.
         """
         return cls(**_checked(values, source))
-
-    def changed(self, values: Mapping[str, Any], source: str) -> Self:
-        """The same with other values, as for ``of``."""
-        return replace(self, **_checked(values, source))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, from which ``of`` builds it again."""

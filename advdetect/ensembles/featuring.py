@@ -1,6 +1,7 @@
 """What of a member's forward pass a penalty looks at."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 
 import torch
@@ -64,23 +65,14 @@ def logits_and_features(
         ModelError: no linear layer runs.
     """
     recorded = [layer for layer in layers if layer != PENULTIMATE]
-    into_linear: list[Tensor] = []
-    hooks = [
-        module.register_forward_pre_hook(lambda _module, given: into_linear.append(given[0]))
-        for module in model.modules()
-        if PENULTIMATE in layers and isinstance(module, nn.Linear)
-    ]
     activations: dict[str, Tensor] = {}
-    try:
+    with seeing_linear_inputs(model) as into_linear:
         if recorded:
             with record(model, recorded) as recording:
                 logits = model(images)
             activations = recording.activations
         else:
             logits = model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
     if PENULTIMATE in layers:
         if not into_linear:
             raise ModelError(
@@ -89,3 +81,19 @@ def logits_and_features(
             )
         activations = activations | {PENULTIMATE: into_linear[-1]}
     return logits, [activations[layer].flatten(1).float() for layer in layers]
+
+
+@contextmanager
+def seeing_linear_inputs(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what goes into every linear layer that runs; the last is penultimate."""
+    seen: list[Tensor] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()

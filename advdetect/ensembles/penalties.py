@@ -34,10 +34,12 @@ class Penalty:
         value: Of two members' features and the labels' embedding.
         layer: ``PENULTIMATE``, what goes into the last linear layer, or ``LAST``, what goes
             into the last ReLU-family call.
+        labels: Whether it looks at the labels.
     """
 
     value: Callable[[Tensor, Tensor, Tensor], Tensor]
     layer: str = PENULTIMATE
+    labels: bool = False
 
 
 def dcor(x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
@@ -110,8 +112,8 @@ def _soft_bits(pre_activations: Tensor) -> Tensor:
 PENALTIES: Mapping[str, Penalty] = {
     "dcor": Penalty(dcor),
     "unbiased-dcor": Penalty(unbiased_dcor),
-    "partial-dcor": Penalty(partial_dcor),
-    "semi-partial-dcor": Penalty(semi_partial_dcor),
+    "partial-dcor": Penalty(partial_dcor, labels=True),
+    "semi-partial-dcor": Penalty(semi_partial_dcor, labels=True),
     "cka": Penalty(cka),
     "gbs": Penalty(gbs),
     "bits": Penalty(bits, LAST),  # behind it there are no bits

@@ -21,8 +21,6 @@ from advdetect.ensembles.penalties import PENALTIES, PENULTIMATE, partial_dcor
 from advdetect.errors import InputError
 from advdetect.networks.ensemble import Ensemble
 
-CONDITIONING = "beyond-given"
-
 
 @final
 @dataclass(frozen=True)
@@ -83,6 +81,7 @@ class Trainer:
                 f"{processes.count()} processes cannot share a batch of {shared} images equally"
             )
         self.config = config
+        # torch's stubs do not know that a module takes a memory format.
         self.ensemble = Ensemble(members).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._images, self._labels, self._device = images, labels, torch.device(device)
         self._given = None if given is None else given.to(device).eval()
@@ -109,9 +108,7 @@ class Trainer:
         """Steps of an epoch; what does not fill a batch waits for another epoch's order."""
         return max(1, len(self._images) // self.config.batch)
 
-    def run(
-        self, checkpoint: Path, watch: Callable[[Step], None], stop_after: int | None = None
-    ) -> Ensemble:
+    def run(self, checkpoint: Path, watch: Callable[[Step], None]) -> Ensemble:
         """Train until all epochs are done, going on after the last one that was finished.
 
         Ends with the same weights whether it was interrupted or not (on one CPU, with one
@@ -120,7 +117,6 @@ class Trainer:
         Args:
             checkpoint: File to keep the state of the last finished epoch in.
             watch: Called after every step.
-            stop_after: Leave off after so many epochs instead.
 
         Raises:
             ModelError: the loss is no longer finite; the checkpoint is of the epoch before.
@@ -128,7 +124,7 @@ class Trainer:
         """
         kept = Checkpoint(checkpoint, self.ensemble, self.optimizer)
         done = kept.load()
-        for epoch in range(done, self.config.epochs if stop_after is None else stop_after):
+        for epoch in range(done, self.config.epochs):
             self.ensemble.train()
             for step in self.epoch(epoch):
                 if not all(map(isfinite, step.losses + step.penalties)):

@@ -2,9 +2,8 @@
 
 from advdetect.report.blocks import Block, Cell, Folded, Table, Text
 from advdetect.report.report import Report, TransferRow
+from advdetect.report.rows import AVERAGE, CLEAN
 from advdetect.report.words import attack_words, count, decimal, percent, share_range
-
-CLEAN, AVERAGE = "clean", "average"
 
 
 def members(report: Report) -> tuple[Block, ...]:

@@ -187,6 +187,10 @@ class WorstCase:
     guarded_accuracy: Estimate
 
 
+# Networks of a row besides members, and the source of what nobody attacked.
+AVERAGE, OUTSIDE, CLEAN = "average", "outside", "clean"
+
+
 @dataclass(frozen=True)
 class TransferRow:
     """Examples crafted on one network of an ensemble, tried on another.

@@ -135,7 +135,7 @@ class Batcher:
         served = batch[0][0].served
         try:
             judged = served.judge([ticket.images[i] for ticket, i in batch])
-        except Exception as error:
+        except Exception as error:  # a fault must not end the thread that all wait for
             if len(batch) == 1:
                 log.exception("an input could not be judged")
                 batch[0][0].fail(error)
@@ -146,7 +146,7 @@ class Batcher:
             return
         try:
             self._observe(served, judged)
-        except Exception:
+        except Exception:  # verdicts are owed, whatever befell the books
             log.exception("a batch could not be entered into the books")
         for (ticket, position), found in zip(batch, judged, strict=True):
             ticket.answer(position, found)

@@ -116,7 +116,7 @@ class Service:
         async with self._reloading:
             try:
                 served = await asyncio.to_thread(Served.load, self.source)
-            except Exception as error:
+            except Exception as error:  # whatever it is, the old guard serves on
                 self.metrics.reloads.labels("refused").inc()
                 if not isinstance(error, AdvDetectError):
                     log.exception("the new guard cannot answer; the old one serves on")

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from advdetect.attacks import AttackResult
 from advdetect.attacks.freezing import frozen
 from advdetect.data import ImageSet
-from advdetect.ensembles.featuring import logits_and_features
+from advdetect.ensembles.featuring import seeing_linear_inputs
 from advdetect.ensembles.penalties import PENULTIMATE
-from advdetect.features import record
 from advdetect.networks import Ensemble, LoadedModel
+from advdetect.report.rows import AVERAGE, CLEAN, OUTSIDE
 from advdetect.runs.records import Block
 from advdetect.similarity.cka import unbiased_linear_cka
 from advdetect.similarity.distance_correlation import (
@@ -25,9 +25,9 @@ from advdetect.similarity.distance_correlation import (
 from advdetect.similarity.graphs import graph_similarity
 from advdetect.workflows.attacking import attack_data
 from advdetect.workflows.progress import Track, untracked
+from advdetect.workflows.representing import View, layer_outputs
 
 MEMBER_KEYS = ("source", "target", "attack", "norm", "eps")
-AVERAGE, OUTSIDE, CLEAN = "average", "outside", "clean"
 MEASURES = {
     "squared_distance_correlation": squared_distance_correlation,
     "unbiased_squared_distance_correlation": unbiased_squared_distance_correlation,
@@ -113,24 +113,12 @@ def member_similarity(ensemble: Ensemble, images: Tensor) -> list[dict[str, obje
 
 
 def _features(member: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """``(n, p)`` penultimate features, if there are any, and channel means of every layer."""
-    found: dict[str, list[Tensor]] = {}
-    linear = [PENULTIMATE] if any(isinstance(m, nn.Linear) for m in member.modules()) else []
-    with torch.no_grad():
-        for batch in images.split(BATCH):
-            with record(member, keep=lambda _, z: _channel_means(z)) as recording:
-                _, penultimate = logits_and_features(member, batch, linear)
-            for name, part in (
-                *recording.activations.items(),
-                *zip(linear, penultimate, strict=True),
-            ):
-                found.setdefault(name, []).append(part)
-    return {name: torch.cat(parts) for name, parts in found.items()}
-
-
-def _channel_means(pre_activations: Tensor) -> Tensor:
-    outputs = pre_activations.relu()
-    return outputs if outputs.ndim == 2 else outputs.flatten(2).mean(2)
+    """``(n, p)`` channel means of every layer, and penultimate features, if there are any."""
+    with seeing_linear_inputs(member) as into_linear:
+        found, _ = layer_outputs(member, images, View(pooled=True))
+    if into_linear:
+        found[PENULTIMATE] = into_linear[-1].flatten(1).float()
+    return found
 
 
 def _tried(

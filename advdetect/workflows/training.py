@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from advdetect import storage
 from advdetect.checks import check_images, check_labels
 from advdetect.data import ImageSet
-from advdetect.ensembles import Step, Trainer, TrainingConfig, processes
+from advdetect.ensembles import PENALTIES, Step, Trainer, TrainingConfig, processes
 from advdetect.errors import FileError, InputError, ModelError
 from advdetect.metrics import Estimate, wilson
 from advdetect.networks import NETWORKS, Ensemble, build, load_model
+from advdetect.networks.ensemble import average
 from advdetect.networks.loading import CARD_SCHEMA, parts, weight_files
 
 CHECKPOINT, HISTORY, CONFIG = "checkpoint.safetensors", "history.jsonl", "training.json"
@@ -81,10 +82,14 @@ def train_model(
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is a file: --out expects a folder")
     check_images(test.images, shape=images.shape)
-    if embedding is not None and config.given is None and "partial" not in str(config.penalty):
+    looks = config.given is not None
+    if config.penalty is not None:
+        looks = PENALTIES[config.penalty].labels
+    if embedding is not None and not looks:
+        names = ", ".join(name for name, penalty in PENALTIES.items() if penalty.labels)
         raise InputError(
-            "an embedding of the labels means nothing here: only partial-dcor, semi-partial-dcor "
-            "and a given model look at labels"
+            f"an embedding of the labels means nothing here: only {names} and a given model look "
+            "at labels"
         )
     if embedding is not None and (embedding.ndim != 2 or len(embedding) != len(images.classes)):
         raise InputError(
@@ -282,9 +287,12 @@ def _count_right(model: nn.Module, test: ImageSet) -> Tensor:
     with torch.no_grad():
         for rows in torch.arange(len(test)).split(500):
             images, labels = test.images[rows], test.labels[rows]
-            members = model.members if isinstance(model, Ensemble) else ()
-            answers = [one(images).argmax(1) == labels for one in (model, *members)]
-            found.append(torch.stack(answers).sum(1))
+            if isinstance(model, Ensemble):
+                members = model.member_logits(images)
+                logits = torch.cat([average(members)[None], members])
+            else:
+                logits = model(images)[None]
+            found.append((logits.argmax(2) == labels).sum(1))
     return torch.stack(found).sum(0)
 
 

@@ -1,6 +1,7 @@
 """What penalties on likeness change: the members, what carries over, and who knows the guard."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ def ensembles(out: Path, data_root: Path | None) -> None:
     images = data.load("fashion-mnist", split="evaluation", limit=IMAGES)
     trained = out / "models"
 
+    @cache
     def model(name: str) -> LoadedModel:
         train_models.train(name, trained, data_root)
         return load_model(str(trained / name))
@@ -81,11 +83,11 @@ def likeness(model: Callable[[str], LoadedModel], images: ImageSet, out: Path) -
 def transfer(model: Callable[[str], LoadedModel], images: ImageSet, out: Path) -> None:
     """Examples of an outside network on members; PGD on the average with full knowledge."""
     rows, white = [], []
+    # On images that all networks of a seed get right, the other penalties' too.
+    every = [right_of_all(model, seed, images) for seed in SEEDS]
     for penalty in PAIRS:
         pairs = [ensemble(model(f"pairs/{penalty}-seed-{seed}")) for seed in SEEDS]
         outsiders = [model(f"outside/seed-{seed}") for seed in SEEDS]
-        # On images that all networks of a seed get right, the other penalties' too.
-        every = [right_of_all(model, seed, images) for seed in SEEDS]
         for attack in ("linf_fgsm", "linf_pgd"):
             row: list[str] = []
             for eps in EPS:
@@ -108,7 +110,7 @@ def transfer(model: Callable[[str], LoadedModel], images: ImageSet, out: Path) -
                 values.append(right_on(pair, moved, images)[every[seed]].mean())
             cells.append(over_seeds(values))
         white.append((penalty, *cells))
-    n = ", ".join(str(int(kept.sum())) for kept in (right_of_all(model, s, images) for s in SEEDS))
+    n = ", ".join(str(int(kept.sum())) for kept in every)
     show(
         "Members' accuracy in % on examples crafted on an outside network; three seeds (mean, "
         f"least to most), n = {n} images that all networks get right",

@@ -76,11 +76,6 @@ def test_what_may_be_missing_may_be_none():
     assert TrainingConfig.of(values, "here") == TrainingConfig()
 
 
-def test_changed_keeps_the_rest():
-    found = EVERYTHING.changed({"batch": 64}, "options")
-    assert found.to_json() == EVERYTHING.to_json() | {"batch": 64}
-
-
 @pytest.mark.parametrize(
     ("text", "name", "value"),
     [
@@ -174,8 +169,6 @@ def test_says_which_type_was_expected(values, message):
 def test_says_what_is_out_of_range_or_contradicts(values, message):
     with pytest.raises(InputError, match=message):
         TrainingConfig(**values)
-    with pytest.raises(InputError, match=message):
-        TrainingConfig().changed(values, "here")
 
 
 def test_files_that_are_missing_or_no_toml_are_named(tmp_path):

@@ -28,6 +28,21 @@ CONFIG = TrainingConfig(
 )
 
 
+class StoppedError(Exception):
+    """In the middle of a training."""
+
+
+def run_one_epoch(training, file):
+    """Train until the second epoch has begun."""
+
+    def interrupt(step):
+        if step.epoch == 2:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        training.run(file, interrupt)
+
+
 def ignore(step):
     """For trainings that nobody watches."""
 
@@ -93,7 +108,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(some, tmp_path, make
     config = replace(CONFIG, epochs=3, **changes)
     expected = weights(trainer(config, some, make).run(tmp_path / "one", ignore))
     file = tmp_path / "two"
-    trainer(config, some, make).run(file, ignore, stop_after=1)
+    run_one_epoch(trainer(config, some, make), file)
     torch.rand(7)  # whatever else draws from the global generator
     seen = []
     # Other initial weights: all that counts is in the checkpoint.
@@ -311,7 +326,7 @@ def test_a_loss_that_is_not_finite_ends_it_before_anything_is_learned(some, tmp_
 
 def test_the_checkpoint_of_the_last_good_epoch_is_kept(some, tmp_path):
     file = tmp_path / "file"
-    trainer(CONFIG, some).run(file, ignore, stop_after=1)
+    run_one_epoch(trainer(CONFIG, some), file)
     good = file.read_bytes()
     wild = replace(CONFIG, learning_rate=1e30)
     message = "diverged in epoch 2: the loss became .*; the checkpoint after epoch 1 is kept. Low"

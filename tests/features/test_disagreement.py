@@ -2,10 +2,9 @@
 
 import copy
 
-import pytest
 import torch
 
-from advdetect.features import FEATURES, FeatureExtractor
+from advdetect.features import FeatureExtractor
 from advdetect.features.base import Observation
 from advdetect.features.disagreement import DisagreementFeatures
 from advdetect.networks import Ensemble
@@ -76,9 +75,3 @@ def test_gradients_flow_through_it():
     (gradient,) = torch.autograd.grad(fitted().rows(seen).sum(), z)
     assert torch.isfinite(gradient).all()
     assert gradient.abs().sum() > 0
-
-
-def test_the_table_has_it():
-    assert FEATURES["disagreement"] is DisagreementFeatures
-    with pytest.raises(KeyError):
-        FEATURES["members"]

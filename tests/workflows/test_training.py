@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ def test_training_leaves_the_global_generator_alone(images, test, tmp_path):
 def test_other_options_are_refused_by_name(trained, images, test, changes, names):
     message = f"holds a training with other {names}: give another --out, or the same options"
     with pytest.raises(InputError, match=message):
-        train_model(CONFIG.changed(changes, "test"), images, test, trained[0], command="")
+        train_model(replace(CONFIG, **changes), images, test, trained[0], command="")
 
 
 def test_other_images_are_refused_by_name(trained, images, test):
@@ -347,6 +348,6 @@ def test_processes_share_batches_and_one_speaks_for_all(tmp_path):
 
 
 def test_an_embedding_is_refused_where_nothing_looks_at_labels(images, test, tmp_path):
-    config = CONFIG.changed({"penalty": "dcor"}, "test")
+    config = replace(CONFIG, penalty="dcor")
     with pytest.raises(InputError, match="means nothing here: only partial-dcor, semi-partial-"):
         train_model(config, images, test, tmp_path, command="", embedding=torch.eye(10))

@@ -6,9 +6,8 @@ from advdetect.attacks.base import eps_text
 from advdetect.report.plots.canvas import COLORS, WIDTH, Figure, Plot, percent_axis, render
 from advdetect.report.plots.robustness import LINES
 from advdetect.report.report import Report
+from advdetect.report.rows import AVERAGE, CLEAN, OUTSIDE
 from advdetect.report.words import attack_words, count, percent
-
-AVERAGE, OUTSIDE, CLEAN = "average", "outside", "clean"
 
 
 def members(report: Report) -> Plot | None:
