@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from advdetect.attacks.base import Budget
 from advdetect.attacks.foolbox_attacks import foolbox
-from advdetect.attacks.freezing import frozen
+from advdetect.attacks.freezing import channels_last, frozen
 from advdetect.attacks.tables import ATTACKS
 from advdetect.checks import check_labels, pick
 from advdetect.errors import InputError, ModelError
@@ -80,10 +80,10 @@ def attack_chunk(
 
     images = images.detach()
     with ExitStack() as stack:
-        counted = stack.enter_context(_attackable(model))
+        counted = stack.enter_context(_attackable(model, images))
         other = None
         if spec.surrogate and surrogate is not None:
-            other = stack.enter_context(_attackable(surrogate))
+            other = stack.enter_context(_attackable(surrogate, images))
             check_labels(labels, len(images), other(images[:1]).shape[1])
         logits = counted(images)
         check_labels(labels, len(images), logits.shape[1])
@@ -208,7 +208,7 @@ class _Counted(nn.Module):
 
 
 @contextmanager
-def _attackable(model: nn.Module) -> Iterator[_Counted]:
+def _attackable(model: nn.Module, images: Tensor) -> Iterator[_Counted]:
     """A frozen model that counts its passes."""
-    with frozen(model), torch.no_grad():
+    with frozen(model), torch.no_grad(), channels_last(model, images):
         yield _Counted(model).eval()
