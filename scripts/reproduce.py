@@ -15,6 +15,7 @@ from experiments.class_partition import class_partition
 from experiments.correspondence import correspondence
 from experiments.costs import costs
 from experiments.ensembles import ensembles
+from experiments.ensembles_cifar10 import ensembles_cifar10
 from experiments.fashion import fashion
 from experiments.graph_under_attack import graph_under_attack
 from experiments.knowing import knowing
@@ -28,6 +29,7 @@ EXPERIMENTS: dict[str, Callable[[Path, Path | None], None]] = {
     "knowing": knowing,
     "costs": costs,
     "ensembles": ensembles,
+    "ensembles-cifar10": ensembles_cifar10,
     "correspondence": correspondence,
     "class-partition": class_partition,
     "graph-under-attack": graph_under_attack,

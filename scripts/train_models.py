@@ -49,10 +49,13 @@ def fashion(network: str = "resnet", **options: Any) -> Recipe:
     return Recipe("fashion-mnist", TrainingConfig(network, arguments, **options))
 
 
-def cifar(network: str, seed: int, *, epochs: int, **options: Any) -> Recipe:
-    """A small network on CIFAR-10."""
+def cifar(network: str = "resnet", **options: Any) -> Recipe:
+    """A small network, or several, on CIFAR-10."""
     arguments = CIFAR_PIXELS | options.pop("arguments", {})
-    return Recipe(CIFAR, TrainingConfig(network, arguments, epochs=epochs, seed=seed, **options))
+    return Recipe(CIFAR, TrainingConfig(network, arguments, **options))
+
+
+BOTH_DATA = (("", fashion), ("cifar-", cifar))
 
 
 # Two steps of three quarters of eps: a single step is overfitted to within a few epochs.
@@ -86,10 +89,15 @@ def pair(penalty: str, seed: int) -> Recipe:
     return fashion(members=2, seed=seed, **SMALL, **PENALTIES[penalty])
 
 
-def chain(penalty: str, seed: int) -> Recipe:
+def chained(penalty: str) -> dict[str, Any]:
     """Three small networks, each kept from what those before it do: the paper's protocol."""
-    options: dict[str, Any] = {"penalty": penalty, "weight": 0.05 if penalty == "dcor" else 4.0}
-    return fashion(members=3, against="predecessors", seed=seed, **SMALL, **options)
+    weight = 0.05 if penalty == "dcor" else 4.0
+    return SMALL | {
+        "members": 3,
+        "against": "predecessors",
+        "penalty": penalty,
+        "weight": weight,
+    }
 
 
 # A name with a slash is a member of the family before it.
@@ -103,8 +111,6 @@ RECIPES = (
         ),
         # 92 % within two hours: wide, shallow, no more than a dozen and a half epochs.
         "cifar10-resnet": cifar(
-            "resnet",
-            0,
             epochs=18,
             learning_rate=0.1,
             shift=4,
@@ -121,26 +127,33 @@ RECIPES = (
         for penalty in PENALTIES
     }
     | {
-        f"chains/{penalty}-seed-{seed}": chain(penalty, seed)
+        f"{prefix}chains/{penalty}-seed-{seed}": made(seed=seed, **chained(penalty))
+        for prefix, made in BOTH_DATA
         for seed in range(3)
         for penalty in ("dcor", "partial-dcor")
     }
     # From outside every ensemble: what an attacker trains for himself.
-    | {f"outside/seed-{seed}": fashion(seed=100 + seed, **SMALL) for seed in range(3)}
+    | {
+        f"{prefix}outside/seed-{seed}": made(seed=100 + seed, **SMALL)
+        for prefix, made in BOTH_DATA
+        for seed in range(3)
+    }
     | {
         # Strong weight decay: with 5e-4 the second and third layer came out too much alike.
         f"tiny-10/seed-{seed}": cifar(
-            "tiny-10", seed, epochs=12, weight_decay=2e-3, precision="bfloat16"
+            "tiny-10", seed=seed, epochs=12, weight_decay=2e-3, precision="bfloat16"
         )
         for seed in range(10)
     }
     | {
-        f"width/{width}-seed-{seed}": cifar("tiny-10", seed, epochs=5, arguments={"width": width})
+        f"width/{width}-seed-{seed}": cifar(
+            "tiny-10", seed=seed, epochs=5, arguments={"width": width}
+        )
         for width in (4, 8, 16)
         for seed in range(3)
     }
     | {
-        f"paths/{network}-seed-{seed}": cifar(network, seed, epochs=5, arguments={"width": 8})
+        f"paths/{network}-seed-{seed}": cifar(network, seed=seed, epochs=5, arguments={"width": 8})
         for network in ("resnet", "vgg")
         for seed in range(3)
     }

@@ -24,8 +24,8 @@ SEEDS = range(3)
 PAIRS = ("plain", "dcor", "partial-dcor", "dcor-blocks")
 CHAINS = ("dcor", "partial-dcor")
 # 0.03, 0.05 and 0.1 of a standard deviation of the pixels, as in the paper; then 8/255.
-DEVIATION = 0.353
-EPS = (*(round(share * DEVIATION, 4) for share in (0.03, 0.05, 0.1)), 8 / 255)
+SHARES = (0.03, 0.05, 0.1)
+EPS = (*(round(share * 0.353, 4) for share in SHARES), 8 / 255)
 WHITE_BOX = (8 / 255, 0.04)
 GUARDED = (
     "fashion-resnet",
@@ -43,18 +43,23 @@ KNOWINGLY = 60
 def ensembles(out: Path, data_root: Path | None) -> None:
     """Three seeds of pairs and chains, trained where they are not there; then shipped models."""
     images = data.load("fashion-mnist", split="evaluation", limit=IMAGES)
-    trained = out / "models"
-
-    @cache
-    def model(name: str) -> LoadedModel:
-        train_models.train(name, trained, data_root)
-        return load_model(str(trained / name))
-
+    model = trainer(out / "models", data_root)
     likeness(model, images, out)
     transfer(model, images, out)
     chain(model, images, out)
     strong(images, out)
     known(images, out)
+
+
+def trainer(folder: Path, data_root: Path | None) -> Callable[[str], LoadedModel]:
+    """Loads models by name, trained into ``folder`` where they are not there yet."""
+
+    @cache
+    def model(name: str) -> LoadedModel:
+        train_models.train(name, folder, data_root)
+        return load_model(str(folder / name))
+
+    return model
 
 
 def likeness(model: Callable[[str], LoadedModel], images: ImageSet, out: Path) -> None:
@@ -126,30 +131,42 @@ def transfer(model: Callable[[str], LoadedModel], images: ImageSet, out: Path) -
     )
 
 
-def chain(model: Callable[[str], LoadedModel], images: ImageSet, out: Path) -> None:
-    """The paper's protocol: the third network of a chain beside the first."""
+def chain(
+    model: Callable[[str], LoadedModel],
+    images: ImageSet,
+    out: Path,
+    *,
+    prefix: str = "",
+    every_eps: Sequence[float] = EPS,
+) -> None:
+    """The paper's protocol: the third network of a chain beside the first, which is plain."""
     rows = []
     for penalty in CHAINS:
-        gains: dict[str, list[list[float]]] = {"first": [], "third": []}
+        found: dict[tuple[str, str], list[list[float]]] = {}
+        count = []
         for seed in SEEDS:
-            networks = ensemble(model(f"chains/{penalty}-seed-{seed}")).members
-            first, third = networks[0], networks[2]
+            first, _, third = ensemble(model(f"{prefix}chains/{penalty}-seed-{seed}")).members
+            outsider = model(f"{prefix}outside/seed-{seed}")
             clean = images.images
             kept = right_on(first, clean, images) & right_on(third, clean, images)
+            count.append(int(kept.sum()))
+            runs = [crafted(outsider, images, e, out / f"runs/outside-{seed}") for e in every_eps]
             for name, network in (("first", first), ("third", third)):
-                values = [mean_right(network, images)]
-                for eps in EPS:
-                    other = model(f"outside/seed-{seed}")
-                    moved = crafted(other, images, eps, out / f"runs/outside-{seed}")["linf_pgd"]
-                    values.append(float(right_on(network, moved, images)[kept].mean()))
-                gains[name].append(values)
-        for name, found in gains.items():
-            columns = zip(*found, strict=True)
-            rows.append((penalty, name, *(over_seeds(column) for column in columns)))
+                for attack in ("linf_fgsm", "linf_pgd"):
+                    values = [mean_right(network, images)]
+                    values += [
+                        float(right_on(network, run[attack], images)[kept].mean()) for run in runs
+                    ]
+                    found.setdefault((name, attack.removeprefix("linf_")), []).append(values)
+        n = ", ".join(map(str, count))
+        for (name, attack), values in found.items():
+            columns = map(over_seeds, zip(*values, strict=True))
+            rows.append((penalty, name, attack, n, *columns))
     show(
-        "A chain of three, PGD on an outside network, three seeds (mean, least to most): clean "
-        "accuracy, then accuracy on images that both networks get right, %",
-        ("penalty", "network", "clean", *(eps_text(eps) for eps in EPS)),
+        f"A chain of three, attacked from an outside network, {images.name}, three seeds (mean, "
+        f"least to most): clean accuracy of {len(images)} images, then accuracy on the n images "
+        "that both networks get right, %",
+        ("penalty", "network", "attack", "n", "clean", *map(eps_text, every_eps)),
         rows,
         out / "chain.md",
     )
