@@ -34,13 +34,16 @@ class RunFolder:
         self.manifest = manifest
 
     @classmethod
-    def start(cls, path: Path, command: str, configuration: Mapping[str, Any]) -> Self:
+    def start(
+        cls, path: Path, command: str, configuration: Mapping[str, Any], *, device: str = "cpu"
+    ) -> Self:
         """Begin a run, or take up one that was begun with the same command and configuration.
 
         Args:
             path: The folder; made where there is none.
             command: Name of the command.
             configuration: Everything that the results depend on, as plain JSON.
+            device: Kind of device that computes them, ``cpu`` or ``cuda``: they round differently.
 
         Raises:
             FileError: the folder holds another run, or something else.
@@ -51,6 +54,7 @@ class RunFolder:
             # As it will be read back: tuples become lists.
             "configuration": json.loads(json.dumps(dict(configuration), allow_nan=False)),
             "threads": torch.get_num_threads(),
+            "device": device,
             "versions": {"python": platform.python_version(), **versions()},
         }
         file = path / "manifest.json"
@@ -132,7 +136,8 @@ def versions() -> dict[str, str]:
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Name the first thing in which two manifests differ; versions may."""
-    for key in ("command", "threads"):
+    found = {"device": "cpu", **found}  # older runs do not say
+    for key in ("command", "threads", "device"):
         if found.get(key) != wanted[key]:
             return f"its {key} is {found.get(key)}, not {wanted[key]}"
     before, now = found.get("configuration", {}), wanted["configuration"]

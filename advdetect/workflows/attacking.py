@@ -125,7 +125,7 @@ def attack_data(
         **({} if surrogate is None else _surrogate(surrogate)),
         **(extra or {}),
     }
-    run = RunFolder.start(folder, command, configuration)
+    run = RunFolder.start(folder, command, configuration, device=device_of(model.module).type)
     run_shards(
         run,
         _shards(budgets, len(images), chunk),

@@ -25,6 +25,7 @@ def test_a_manifest_says_what_the_run_is(tmp_path):
     assert manifest["command"] == "attack"
     assert manifest["configuration"] == run.configuration == CONFIGURATION
     assert manifest["threads"] == torch.get_num_threads()
+    assert manifest["device"] == "cpu"
     assert manifest["versions"] == versions() | {"python": manifest["versions"]["python"]}
 
 
@@ -93,6 +94,19 @@ def test_refuses_another_number_of_threads(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with pytest.raises(FileError, match=r"another run \(its threads is 1, not 2\)"):
         start(tmp_path)
+
+
+def test_refuses_another_kind_of_device(tmp_path):
+    start(tmp_path)
+    with pytest.raises(FileError, match=r"another run \(its device is cpu, not cuda\)"):
+        RunFolder.start(tmp_path, "attack", CONFIGURATION, device="cuda")
+
+
+def test_a_run_that_does_not_say_its_device_is_a_cpu_s(tmp_path):
+    manifest = start(tmp_path).manifest
+    del manifest["device"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert start(tmp_path).manifest == manifest
 
 
 def test_refuses_a_folder_of_something_else(tmp_path):
