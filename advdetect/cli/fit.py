@@ -24,6 +24,10 @@ def fit(
     per_class: Annotated[
         bool, typer.Option(help="Calibrate each predicted class by itself.")
     ] = False,
+    passes: Annotated[
+        int,
+        typer.Option(min=1, max=2, help="2 also look at the picture smoothed: dearer, finds more."),
+    ] = 1,
     units: Annotated[
         int | None,
         typer.Option(min=1, help="Cap of units per layer: less is smaller and faster; 2048."),
@@ -63,6 +67,7 @@ def fit(
             detector=detector,
             false_alarm_rate=false_alarm_rate,
             per_class=per_class,
+            passes=passes,
             units=UNITS if units is None else units,
             seed=seed,
             track=track,

@@ -28,6 +28,7 @@ class Observation:
             of this steepness, in units of the layer's mean magnitude, so that gradients flow.
         means: Mean output ``(n, channels)`` of each channel of a layer, where a family asks.
         views: Logits of the same inputs looked at otherwise, by ``VIEWS``, where a family asks.
+        smoothed: The pass of the same inputs a little smoothed, where a family asks.
     """
 
     logits: Tensor
@@ -35,6 +36,7 @@ class Observation:
     sharpness: float | None = None
     means: Mapping[str, Tensor] = field(default_factory=dict)
     views: Mapping[str, Tensor] = field(default_factory=dict)
+    smoothed: "Observation | None" = None
 
     def truth(self) -> "Observation":
         """The same pass with true bits, and without gradients."""
@@ -42,7 +44,8 @@ class Observation:
             {name: part.detach() for name, part in parts.items()}
             for parts in (self.layers, self.means, self.views)
         )
-        return Observation(self.logits.detach(), layers, None, means, views)
+        smoothed = None if self.smoothed is None else self.smoothed.truth()
+        return Observation(self.logits.detach(), layers, None, means, views, smoothed)
 
     @property
     def predicted(self) -> Tensor:
@@ -115,9 +118,11 @@ class Feature(ABC):
     Attributes:
         needs_means: It looks at ``Observation.means``.
         needs_views: Names in ``VIEWS``; each costs another pass of the model.
+        needs_smoothed: It looks at ``Observation.smoothed``, another pass.
     """
 
     needs_means: ClassVar[bool] = False
+    needs_smoothed: ClassVar[bool] = False
     needs_views: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, classes: int, layers: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """From images to feature rows: one recorded forward pass, then every family in turn."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self, final
 
@@ -12,8 +12,8 @@ from advdetect.checks import pick
 from advdetect.errors import ModelError
 from advdetect.features.base import Feature, Observation
 from advdetect.features.recording import record
-from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES
-from advdetect.features.views import VIEWS
+from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES, OF_TWO_PASSES
+from advdetect.features.views import VIEWS, smooth
 from advdetect.networks.ensemble import member_of
 
 UNITS = 2048
@@ -56,6 +56,7 @@ class FeatureExtractor:
         images: Tensor,
         *,
         families: Sequence[str] | None = None,
+        passes: int = 1,
         units: int = UNITS,
         seed: int = 0,
         track: Track = untracked,
@@ -66,6 +67,8 @@ class FeatureExtractor:
             model: In evaluation mode, on the device of the images.
             images: ``(n, c, h, w)`` clean pixels in [0, 1].
             families: Names in ``FEATURES``; ``DEFAULT`` by default, and ``OF_ENSEMBLES``.
+            passes: With 2 the model also looks at the picture smoothed, for ``OF_TWO_PASSES``;
+                families that are named ask for passes themselves.
             units: Cap of units, so of bits, per layer. The units are chosen once, by ``seed``,
                 and kept. The price per layer and input falls in proportion; on the shipped
                 Fashion-MNIST network, whose widest layers have 12,544 units, 1,024 instead
@@ -81,7 +84,8 @@ class FeatureExtractor:
         layers = tuple(chosen)
         if families is None:
             several = len({member_of(layer) for layer in layers}) > 1
-            families = DEFAULT + OF_ENSEMBLES if several else DEFAULT
+            families = DEFAULT + (OF_ENSEMBLES if several else ())
+            families += OF_TWO_PASSES if passes == 2 else ()
         features = {name: pick(FEATURES, name, "feature")(classes, layers) for name in families}
         extractor = cls(chosen, features)
         reference = _join(
@@ -109,15 +113,23 @@ class FeatureExtractor:
         family that asks for views costs a pass more for each.
         """
         with torch.set_grad_enabled(sharpness is not None):
-            with record(model, list(self.units), keep=self._keep) as recording:
-                logits = model(images)
             views = {name: model(VIEWS[name](images)) for name in self._views}
+            smoothed = None
+            if any(feature.needs_smoothed for feature in self.features.values()):
+                smoothed = self._observe(model, smooth(images), sharpness)
+            seen = self._observe(model, images, sharpness)
+        return replace(seen, views=views, smoothed=smoothed)
+
+    def _observe(self, model: nn.Module, images: Tensor, sharpness: float | None) -> Observation:
+        """One recorded pass."""
+        with record(model, list(self.units), keep=self._keep) as recording:
+            logits = model(images)
         kept, means = dict(recording.activations), {}
         if self._means:
             for name, both in kept.items():
                 units = len(self.units[name])
                 kept[name], means[name] = both[:, :units], both[:, units:]
-        return Observation(logits, kept, sharpness, means, views)
+        return Observation(logits, kept, sharpness, means)
 
     @cached_property
     def _means(self) -> bool:
@@ -203,4 +215,11 @@ def _join(observations: Sequence[Observation]) -> Observation:
         return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
     logits = torch.cat([o.logits for o in observations])
-    return Observation(logits, joined("layers"), means=joined("means"), views=joined("views"))
+    passes = [o.smoothed for o in observations if o.smoothed is not None]
+    return Observation(
+        logits,
+        joined("layers"),
+        means=joined("means"),
+        views=joined("views"),
+        smoothed=_join(passes) if passes else None,
+    )

@@ -14,6 +14,7 @@ from advdetect.features.mahalanobis import MahalanobisFeatures
 from advdetect.features.neighbors import NeighborFeatures
 from advdetect.features.softmax import EnergyFeatures, SoftmaxFeatures
 from advdetect.features.squeezing import SqueezingFeatures
+from advdetect.features.stability import StabilityFeatures
 from advdetect.features.virtual_logit import VirtualLogitFeatures
 
 FEATURES: Mapping[str, type[Feature]] = {
@@ -23,6 +24,7 @@ FEATURES: Mapping[str, type[Feature]] = {
     "magnitudes": MagnitudeFeatures,
     "logits": LogitFeatures,
     "disagreement": DisagreementFeatures,
+    "stability": StabilityFeatures,
     # Of published detectors, for comparison.
     "softmax": SoftmaxFeatures,
     "energy": EnergyFeatures,
@@ -37,3 +39,5 @@ FEATURES: Mapping[str, type[Feature]] = {
 DEFAULT = ("bits", "neighbors", "graph", "magnitudes", "logits")
 # ... and of an ensemble besides.
 OF_ENSEMBLES = ("disagreement",)
+# ... and where a second pass may be made.
+OF_TWO_PASSES = ("stability",)

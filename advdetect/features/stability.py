@@ -1,0 +1,75 @@
+"""Which bits flip when the picture is smoothed a little."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from advdetect.features.base import CONTRAST, Feature, Observation, class_contrast
+from advdetect.similarity.bits import BitCodes, firing_rates
+
+
+class StabilityFeatures(Feature):
+    """Flips of bits between a picture and the same smoothed, and what the flips speak for.
+
+    A perturbation that was tuned to one picture seldom survives smoothing: bits flip back, and
+    they flip towards the class that the picture had before. For every layer the shares of bits
+    that come on and go off, and how the smoothed picture's log-likelihood of each class's
+    firing rates changed and what it is; of the logits, how far confidence and decision move. It
+    costs a second pass. The state holds ``classes x units`` rates a layer, as ``bits`` does.
+
+    Source:
+        Our own; smoothing as a probe is of Xu, Evans & Qi 2018, arXiv:1704.01155.
+    """
+
+    needs_smoothed: ClassVar[bool] = True
+
+    def _fit(self, reference: Observation) -> None:
+        for layer, z in reference.layers.items():
+            codes = BitCodes.pack(z > 0)
+            self.state[layer] = firing_rates(codes, reference.predicted, self.classes)
+
+    def _columns(self) -> list[tuple[str, str]]:
+        names = ["bits that come on", "bits that go off"]
+        names += [f"log-likelihood smoothed, {kind}" for kind in CONTRAST]
+        names += [f"log-likelihood gained, {kind}" for kind in CONTRAST]
+        own = ["own logit lost", "gap lost", "softmax moved", "log of own probability smoothed"]
+        return [(layer, name) for layer in self.layers for name in names] + [
+            ("", name) for name in own
+        ]
+
+    def _prepare(self) -> None:
+        self._weights = {
+            layer: torch.logit(rates.clamp(0.01, 0.99)) / rates.shape[1]
+            for layer, rates in self.state.items()
+        }
+        self._offsets = {
+            layer: torch.log1p(-rates.clamp(0.01, 0.99)).mean(1)
+            for layer, rates in self.state.items()
+        }
+
+    def _rows(self, observation: Observation) -> Tensor:
+        smoothed = observation.smoothed
+        assert smoothed is not None  # it is asked for
+        classes, places = observation.searched
+        columns: list[Tensor] = []
+        for layer in self.layers:
+            before, after = observation.bits[layer], smoothed.bits[layer]
+            change = after - before
+            columns += [change.relu().mean(1, keepdim=True), (-change).relu().mean(1, keepdim=True)]
+            weights, offsets = self._weights[layer], self._offsets[layer]
+            if classes is not None:
+                weights, offsets = weights[classes], offsets[classes]
+            for said in (torch.addmm(offsets, after, weights.T), change @ weights.T):
+                columns.append(class_contrast(said.gather(1, places)))
+        return torch.cat([*columns, self._decisions(observation, smoothed)], dim=1)
+
+    def _decisions(self, observation: Observation, smoothed: Observation) -> Tensor:
+        """What becomes of the decision, ``(n, 4)``."""
+        pair = observation.candidates[:, :2]
+        before, after = observation.logits.gather(1, pair), smoothed.logits.gather(1, pair)
+        own, runner_up = (before - after).unbind(1)
+        softmax = smoothed.logits.softmax(1)
+        moved = (softmax - observation.logits.softmax(1)).abs().sum(1)
+        kept = softmax.gather(1, pair[:, :1]).squeeze(1)
+        return torch.stack([own, own - runner_up, moved, torch.log(kept + 1e-6)], dim=1)

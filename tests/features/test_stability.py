@@ -1,0 +1,111 @@
+"""What smoothing does to bits, worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from advdetect.errors import InputError
+from advdetect.features import FeatureExtractor
+from advdetect.features.base import Observation
+from advdetect.features.stability import StabilityFeatures
+from advdetect.features.views import smooth
+from advdetect.guard import Guard
+
+# Class 0 fires in the first two of four units, class 1 in the last two.
+FIRST, LAST = torch.tensor([[1.0, 1, -1, -1]]), torch.tensor([[-1.0, -1, 1, 1]])
+
+
+def seen(before, after, logits=((2.0, 1.0),), smoothed=((2.0, 1.0),)):
+    again = Observation(torch.tensor(smoothed), {"relu": after})
+    return Observation(torch.tensor(logits), {"relu": before}, smoothed=again)
+
+
+@pytest.fixture
+def fitted():
+    both = torch.cat([FIRST, LAST])
+    return StabilityFeatures(2, ("relu",)).fit(
+        seen(both, both, ((1.0, 0.0), (0.0, 1.0)), ((1.0, 0.0), (0.0, 1.0)))
+    )
+
+
+def named(feature, rows):
+    return {meaning: value for (_, meaning), value in zip(feature.columns, rows[0], strict=True)}
+
+
+def test_nothing_flips_in_a_picture_that_smoothing_leaves(fitted):
+    found = named(fitted, fitted.rows(seen(FIRST, FIRST)))
+    assert found["bits that come on"] == found["bits that go off"] == 0
+    assert found["log-likelihood gained, own"] == found["gap lost"] == found["softmax moved"] == 0
+    # Every bit agrees with its class, whose rates are held within .01 and .99.
+    assert found["log-likelihood smoothed, own"].item() == pytest.approx(math.log(0.99), rel=1e-4)
+    assert found["log-likelihood smoothed, other"].item() == pytest.approx(math.log(0.01), rel=1e-4)
+
+
+def test_flips_speak_for_the_class_that_they_go_to(fitted):
+    # One of four bits goes off that its class has on, one comes on that the other class has on.
+    after = torch.tensor([[1.0, -1, 1, -1]])
+    found = named(fitted, fitted.rows(seen(FIRST, after)))
+    assert found["bits that come on"].item() == found["bits that go off"].item() == 0.25
+    step = 2 * math.log(99) / 4
+    assert found["log-likelihood gained, own"].item() == pytest.approx(-step)
+    assert found["log-likelihood gained, other"].item() == pytest.approx(step)
+    assert found["log-likelihood gained, own minus runner-up"].item() == pytest.approx(-2 * step)
+
+
+def test_what_becomes_of_the_decision(fitted):
+    found = named(fitted, fitted.rows(seen(FIRST, FIRST, ((3.0, 1.0),), ((0.0, 0.0),))))
+    assert found["own logit lost"].item() == 3
+    assert found["gap lost"].item() == 2
+    sure = 1 / (1 + math.exp(-2))
+    assert found["softmax moved"].item() == pytest.approx(2 * (sure - 0.5), rel=1e-5)
+    assert found["log of own probability smoothed"].item() == pytest.approx(math.log(0.5), abs=1e-5)
+
+
+def test_smoothing_by_hand():
+    dot = torch.zeros(1, 2, 5, 5)
+    dot[0, 1, 2, 2] = 16
+    expected = torch.zeros(1, 2, 5, 5)
+    expected[0, 1, 1:4, 1:4] = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
+    assert torch.equal(smooth(dot), expected)
+
+
+def test_smoothing_leaves_an_even_picture_to_its_edge():
+    even = torch.full((1, 3, 4, 4), 0.3)
+    torch.testing.assert_close(smooth(even), even)
+
+
+def test_a_second_pass_is_made_when_asked_for_alone(small, digits):
+    images = digits["reference"].images[:40]
+    one, two = (
+        FeatureExtractor.fit(small.module, images, units=64, passes=passes) for passes in (1, 2)
+    )
+    assert [*two.features] == [*one.features, "stability"]
+    calls = []
+    handle = small.module.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        seen_once, seen_twice = (e.observe(small.module, images[:3]) for e in (one, two))
+    finally:
+        handle.remove()
+    assert len(calls) == 3
+    assert seen_once.smoothed is None
+    with torch.no_grad():
+        torch.testing.assert_close(seen_twice.smoothed.logits, small.module(smooth(images[:3])))
+    torch.testing.assert_close(seen_twice.logits, seen_once.logits)
+
+
+def test_a_guard_of_two_passes_is_saved_and_loaded(small, digits, tmp_path):
+    images = digits["reference"].images
+    guard = Guard.fit(small.module, images[:300], detector="clean-only", passes=2, units=64)
+    guard.save(tmp_path)
+    again = Guard.load(tmp_path, model=small.module)
+    new = digits["evaluation"].images[:5]
+    torch.testing.assert_close(again(new).score, guard(new).score)
+
+
+def test_says_what_is_wrong(small, digits):
+    images = digits["reference"].images
+    with pytest.raises(InputError, match="a guard makes 1 or 2 passes, got 3"):
+        Guard.fit(small.module, images, detector="clean-only", passes=3)
+    with pytest.raises(InputError, match="detector softmax reads features of its own: passes st"):
+        Guard.fit(small.module, images, detector="softmax", passes=2)
