@@ -26,7 +26,11 @@ def fit(
     ] = False,
     passes: Annotated[
         int,
-        typer.Option(min=1, max=2, help="2 also look at the picture smoothed: dearer, finds more."),
+        typer.Option(
+            min=1,
+            max=2,
+            help="2 look at each picture again, mirrored or smoothed: dearer, finds more.",
+        ),
     ] = 1,
     units: Annotated[
         int | None,

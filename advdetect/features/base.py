@@ -28,7 +28,8 @@ class Observation:
             of this steepness, in units of the layer's mean magnitude, so that gradients flow.
         means: Mean output ``(n, channels)`` of each channel of a layer, where a family asks.
         views: Logits of the same inputs looked at otherwise, by ``VIEWS``, where a family asks.
-        smoothed: The pass of the same inputs a little smoothed, where a family asks.
+        again: The pass of the same inputs changed in a way that keeps their class, where a family
+            asks; its units are those of the first pass, at the same place of the picture.
     """
 
     logits: Tensor
@@ -36,7 +37,7 @@ class Observation:
     sharpness: float | None = None
     means: Mapping[str, Tensor] = field(default_factory=dict)
     views: Mapping[str, Tensor] = field(default_factory=dict)
-    smoothed: "Observation | None" = None
+    again: "Observation | None" = None
 
     def truth(self) -> "Observation":
         """The same pass with true bits, and without gradients."""
@@ -44,8 +45,8 @@ class Observation:
             {name: part.detach() for name, part in parts.items()}
             for parts in (self.layers, self.means, self.views)
         )
-        smoothed = None if self.smoothed is None else self.smoothed.truth()
-        return Observation(self.logits.detach(), layers, None, means, views, smoothed)
+        again = None if self.again is None else self.again.truth()
+        return Observation(self.logits.detach(), layers, None, means, views, again)
 
     @property
     def predicted(self) -> Tensor:
@@ -118,11 +119,11 @@ class Feature(ABC):
     Attributes:
         needs_means: It looks at ``Observation.means``.
         needs_views: Names in ``VIEWS``; each costs another pass of the model.
-        needs_smoothed: It looks at ``Observation.smoothed``, another pass.
+        needs_again: It looks at ``Observation.again``, another pass.
     """
 
     needs_means: ClassVar[bool] = False
-    needs_smoothed: ClassVar[bool] = False
+    needs_again: ClassVar[bool] = False
     needs_views: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, classes: int, layers: tuple[str, ...]) -> None:

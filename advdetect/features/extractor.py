@@ -13,7 +13,7 @@ from advdetect.errors import ModelError
 from advdetect.features.base import Feature, Observation
 from advdetect.features.recording import record
 from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES, OF_TWO_PASSES
-from advdetect.features.views import VIEWS, smooth
+from advdetect.features.views import LOOKS, VIEWS
 from advdetect.networks.ensemble import member_of
 
 UNITS = 2048
@@ -43,11 +43,15 @@ class FeatureExtractor:
     Args:
         units: For each layer, by name and in order, which of its units are looked at.
         features: The families, by name, fitted or about to be.
+        look: Name in ``LOOKS`` of the second pass, where a family asks for one.
     """
 
-    def __init__(self, units: Mapping[str, Tensor], features: Mapping[str, Feature]) -> None:
+    def __init__(
+        self, units: Mapping[str, Tensor], features: Mapping[str, Feature], look: str | None = None
+    ) -> None:
         self.units = dict(units)
         self.features = dict(features)
+        self.look = look
 
     @classmethod
     def fit(
@@ -67,8 +71,9 @@ class FeatureExtractor:
             model: In evaluation mode, on the device of the images.
             images: ``(n, c, h, w)`` clean pixels in [0, 1].
             families: Names in ``FEATURES``; ``DEFAULT`` by default, and ``OF_ENSEMBLES``.
-            passes: With 2 the model also looks at the picture smoothed, for ``OF_TWO_PASSES``;
-                families that are named ask for passes themselves.
+            passes: With 2 the model looks at every picture once more, mirrored or smoothed,
+                whichever changes its predictions less on the reference images. Families that
+                are named ask for passes themselves.
             units: Cap of units, so of bits, per layer. The units are chosen once, by ``seed``,
                 and kept. The price per layer and input falls in proportion; on the shipped
                 Fashion-MNIST network, whose widest layers have 12,544 units, 1,024 instead
@@ -88,6 +93,8 @@ class FeatureExtractor:
             families += OF_TWO_PASSES if passes == 2 else ()
         features = {name: pick(FEATURES, name, "feature")(classes, layers) for name in families}
         extractor = cls(chosen, features)
+        if any(feature.needs_again for feature in features.values()):
+            extractor.look = _calmest(model, images)
         reference = _join(
             [extractor.observe(model, batch) for batch in track(images.split(BATCH), "reference")]
         )
@@ -114,15 +121,26 @@ class FeatureExtractor:
         """
         with torch.set_grad_enabled(sharpness is not None):
             views = {name: model(VIEWS[name](images)) for name in self._views}
-            smoothed = None
-            if any(feature.needs_smoothed for feature in self.features.values()):
-                smoothed = self._observe(model, smooth(images), sharpness)
             seen = self._observe(model, images, sharpness)
-        return replace(seen, views=views, smoothed=smoothed)
+            again = None
+            if self.look is not None:
+                look = LOOKS[self.look]
+                again = self._observe(model, look.change(images), sharpness, look.back)
+        return replace(seen, views=views, again=again)
 
-    def _observe(self, model: nn.Module, images: Tensor, sharpness: float | None) -> Observation:
+    def _observe(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        sharpness: float | None,
+        back: Callable[[Tensor], Tensor] | None = None,
+    ) -> Observation:
         """One recorded pass."""
-        with record(model, list(self.units), keep=self._keep) as recording:
+
+        def keep(layer: str, pre_activation: Tensor) -> Tensor:
+            return self._keep(layer, pre_activation if back is None else back(pre_activation))
+
+        with record(model, list(self.units), keep=keep) as recording:
             logits = model(images)
         kept, means = dict(recording.activations), {}
         if self._means:
@@ -155,7 +173,8 @@ class FeatureExtractor:
 
     def to(self, device: torch.device | str) -> "FeatureExtractor":
         """Move what was learnt to a device."""
-        moved = FeatureExtractor({k: v.to(device) for k, v in self.units.items()}, {})
+        units = {k: v.to(device) for k, v in self.units.items()}
+        moved = FeatureExtractor(units, {}, self.look)
         for name, feature in self.features.items():
             state = {key: value.to(device) for key, value in feature.state.items()}
             moved.features[name] = type(feature)(feature.classes, feature.layers).load(state)
@@ -164,7 +183,8 @@ class FeatureExtractor:
     def config(self) -> dict[str, Any]:
         """What ``load`` needs beside the tensors: plain JSON."""
         classes = next(iter(self.features.values())).classes
-        return {"classes": classes, "layers": list(self.units), "families": list(self.features)}
+        found = {"classes": classes, "layers": list(self.units), "families": list(self.features)}
+        return found if self.look is None else found | {"look": self.look}
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learnt, by name."""
@@ -186,7 +206,8 @@ class FeatureExtractor:
             }
             feature = pick(FEATURES, family, "feature")(int(config["classes"]), layers)
             features[family] = feature.load(state)
-        return cls({layer: tensors[f"units/{layer}"] for layer in layers}, features)
+        units = {layer: tensors[f"units/{layer}"] for layer in layers}
+        return cls(units, features, config.get("look"))
 
 
 def _choose_units(
@@ -209,17 +230,31 @@ def _choose_units(
     return chosen, classes
 
 
+def _calmest(model: nn.Module, images: Tensor) -> str:
+    """Name the look under which the model keeps the most of its predictions."""
+    with torch.no_grad():
+        own = torch.cat([model(batch).argmax(1) for batch in images.split(BATCH)])
+        kept = {
+            name: sum(
+                int((model(look.change(batch)).argmax(1) == before).sum())
+                for batch, before in zip(images.split(BATCH), own.split(BATCH), strict=True)
+            )
+            for name, look in LOOKS.items()
+        }
+    return max(kept, key=lambda name: kept[name])
+
+
 def _join(observations: Sequence[Observation]) -> Observation:
     def joined(name: str) -> dict[str, Tensor]:
         parts: list[Mapping[str, Tensor]] = [getattr(o, name) for o in observations]
         return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
     logits = torch.cat([o.logits for o in observations])
-    passes = [o.smoothed for o in observations if o.smoothed is not None]
+    again = [o.again for o in observations if o.again is not None]
     return Observation(
         logits,
         joined("layers"),
         means=joined("means"),
         views=joined("views"),
-        smoothed=_join(passes) if passes else None,
+        again=_join(again) if again else None,
     )

@@ -1,4 +1,4 @@
-"""Which bits flip when the picture is smoothed a little."""
+"""Which bits flip when the picture is looked at once more, mirrored or smoothed."""
 
 from typing import ClassVar
 
@@ -10,19 +10,20 @@ from advdetect.similarity.bits import BitCodes, firing_rates
 
 
 class StabilityFeatures(Feature):
-    """Flips of bits between a picture and the same smoothed, and what the flips speak for.
+    """Flips of bits between a picture and a second look at it, and what the flips speak for.
 
-    A perturbation that was tuned to one picture seldom survives smoothing: bits flip back, and
-    they flip towards the class that the picture had before. For every layer the shares of bits
-    that come on and go off, and how the smoothed picture's log-likelihood of each class's
-    firing rates changed and what it is; of the logits, how far confidence and decision move. It
-    costs a second pass. The state holds ``classes x units`` rates a layer, as ``bits`` does.
+    A perturbation that was tuned to one picture does less to the same mirrored or smoothed: bits
+    flip back, and they flip towards the class that the picture had before. For every layer the
+    shares of bits that come on and go off, and how the second look's log-likelihood of each
+    class's firing rates changed and what it is; of the logits, how far confidence and decision
+    move. It costs a second pass. The state holds ``classes x units`` rates a layer, as ``bits``
+    does.
 
     Source:
         Our own; smoothing as a probe is of Xu, Evans & Qi 2018, arXiv:1704.01155.
     """
 
-    needs_smoothed: ClassVar[bool] = True
+    needs_again: ClassVar[bool] = True
 
     def _fit(self, reference: Observation) -> None:
         for layer, z in reference.layers.items():
@@ -31,9 +32,9 @@ class StabilityFeatures(Feature):
 
     def _columns(self) -> list[tuple[str, str]]:
         names = ["bits that come on", "bits that go off"]
-        names += [f"log-likelihood smoothed, {kind}" for kind in CONTRAST]
+        names += [f"log-likelihood again, {kind}" for kind in CONTRAST]
         names += [f"log-likelihood gained, {kind}" for kind in CONTRAST]
-        own = ["own logit lost", "gap lost", "softmax moved", "log of own probability smoothed"]
+        own = ["own logit lost", "gap lost", "softmax moved", "log of own probability again"]
         return [(layer, name) for layer in self.layers for name in names] + [
             ("", name) for name in own
         ]
@@ -49,12 +50,12 @@ class StabilityFeatures(Feature):
         }
 
     def _rows(self, observation: Observation) -> Tensor:
-        smoothed = observation.smoothed
-        assert smoothed is not None  # it is asked for
+        again = observation.again
+        assert again is not None  # it is asked for
         classes, places = observation.searched
         columns: list[Tensor] = []
         for layer in self.layers:
-            before, after = observation.bits[layer], smoothed.bits[layer]
+            before, after = observation.bits[layer], again.bits[layer]
             change = after - before
             columns += [change.relu().mean(1, keepdim=True), (-change).relu().mean(1, keepdim=True)]
             weights, offsets = self._weights[layer], self._offsets[layer]
@@ -62,14 +63,14 @@ class StabilityFeatures(Feature):
                 weights, offsets = weights[classes], offsets[classes]
             for said in (torch.addmm(offsets, after, weights.T), change @ weights.T):
                 columns.append(class_contrast(said.gather(1, places)))
-        return torch.cat([*columns, self._decisions(observation, smoothed)], dim=1)
+        return torch.cat([*columns, self._decisions(observation, again)], dim=1)
 
-    def _decisions(self, observation: Observation, smoothed: Observation) -> Tensor:
+    def _decisions(self, observation: Observation, again: Observation) -> Tensor:
         """What becomes of the decision, ``(n, 4)``."""
         pair = observation.candidates[:, :2]
-        before, after = observation.logits.gather(1, pair), smoothed.logits.gather(1, pair)
+        before, after = observation.logits.gather(1, pair), again.logits.gather(1, pair)
         own, runner_up = (before - after).unbind(1)
-        softmax = smoothed.logits.softmax(1)
+        softmax = again.logits.softmax(1)
         moved = (softmax - observation.logits.softmax(1)).abs().sum(1)
         kept = softmax.gather(1, pair[:, :1]).squeeze(1)
         return torch.stack([own, own - runner_up, moved, torch.log(kept + 1e-6)], dim=1)

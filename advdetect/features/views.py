@@ -1,6 +1,7 @@
-"""Pictures looked at otherwise: smoothed, or with fewer grey levels."""
+"""Pictures looked at otherwise: mirrored, smoothed, or with fewer grey levels."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,7 +28,31 @@ def smooth(images: Tensor) -> Tensor:
     channels = images.shape[1]
     line = torch.tensor([0.25, 0.5, 0.25], dtype=images.dtype, device=images.device)
     kernel = torch.outer(line, line).expand(channels, 1, 3, 3)
-    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), kernel, groups=channels)
+    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
+
+
+def mirror(images: Tensor) -> Tensor:
+    """Turn the last axis of pictures, or of maps of features, around; vectors stay."""
+    return images.flip(3) if images.ndim == 4 else images
+
+
+def _leave(maps: Tensor) -> Tensor:
+    return maps
+
+
+@dataclass(frozen=True)
+class Look:
+    """A second look at a picture.
+
+    Attributes:
+        change: Of the pictures; keeps their class.
+        back: Of the maps of features of changed pictures: brings each place of the picture to
+            where it was.
+    """
+
+    change: Callable[[Tensor], Tensor]
+    back: Callable[[Tensor], Tensor]
 
 
 VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"fewer_levels": fewer_levels, "median": median}
+LOOKS: Mapping[str, Look] = {"mirror": Look(mirror, mirror), "smooth": Look(smooth, _leave)}

@@ -112,8 +112,8 @@ class Guard:
             false_alarm_rate: Share of clean inputs that may be flagged.
             detector: Name in ``DETECTORS``; ``logistic``, or ``clean-only`` without attacks.
             per_class: Calibrate each predicted class by itself.
-            passes: Forward passes of an input: 2 also look at the picture a little smoothed, which
-                finds more, at twice the price.
+            passes: Forward passes of an input: with 2 the picture is looked at once more, mirrored
+                or smoothed, which finds more, at twice the price.
             units: Cap of units per layer; see ``FeatureExtractor.fit``.
             seed: Chooses the units and the held-back images.
             track: Wraps the batches to show progress.

@@ -29,23 +29,21 @@ def observation(n, seed, sharpness=None):
     seen = layers()
     means = {name: torch.rand(n, 12, generator=generator) for name in LAYERS}
     views = {name: near(logits) for name in VIEWS}
-    smoothed = Observation(near(logits), layers(), sharpness)
-    return Observation(logits, seen, sharpness, means, views, smoothed)
+    again = Observation(near(logits), layers(), sharpness)
+    return Observation(logits, seen, sharpness, means, views, again)
 
 
 def part_of(whole, rows):
     """Some of the inputs of an observation."""
     parts = ({k: t[rows] for k, t in p.items()} for p in (whole.layers, whole.means, whole.views))
     layers, means, views = parts
-    smoothed = None if whole.smoothed is None else part_of(whole.smoothed, rows)
-    return Observation(whole.logits[rows], layers, None, means, views, smoothed)
+    again = None if whole.again is None else part_of(whole.again, rows)
+    return Observation(whole.logits[rows], layers, None, means, views, again)
 
 
 def sharpened(whole, sharpness):
     """The same with soft bits."""
-    return replace(
-        whole, sharpness=sharpness, smoothed=replace(whole.smoothed, sharpness=sharpness)
-    )
+    return replace(whole, sharpness=sharpness, again=replace(whole.again, sharpness=sharpness))
 
 
 def columns_of(family, reference, new):

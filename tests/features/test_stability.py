@@ -1,24 +1,25 @@
-"""What smoothing does to bits, worked out by hand."""
+"""What a second look does to bits, worked out by hand."""
 
 import math
 
 import pytest
 import torch
+from torch import nn
 
 from advdetect.errors import InputError
 from advdetect.features import FeatureExtractor
 from advdetect.features.base import Observation
 from advdetect.features.stability import StabilityFeatures
-from advdetect.features.views import smooth
+from advdetect.features.views import LOOKS, mirror, smooth
 from advdetect.guard import Guard
 
 # Class 0 fires in the first two of four units, class 1 in the last two.
 FIRST, LAST = torch.tensor([[1.0, 1, -1, -1]]), torch.tensor([[-1.0, -1, 1, 1]])
 
 
-def seen(before, after, logits=((2.0, 1.0),), smoothed=((2.0, 1.0),)):
-    again = Observation(torch.tensor(smoothed), {"relu": after})
-    return Observation(torch.tensor(logits), {"relu": before}, smoothed=again)
+def seen(before, after, logits=((2.0, 1.0),), then=((2.0, 1.0),)):
+    again = Observation(torch.tensor(then), {"relu": after})
+    return Observation(torch.tensor(logits), {"relu": before}, again=again)
 
 
 @pytest.fixture
@@ -33,13 +34,13 @@ def named(feature, rows):
     return {meaning: value for (_, meaning), value in zip(feature.columns, rows[0], strict=True)}
 
 
-def test_nothing_flips_in_a_picture_that_smoothing_leaves(fitted):
+def test_nothing_flips_in_a_picture_that_looks_the_same(fitted):
     found = named(fitted, fitted.rows(seen(FIRST, FIRST)))
     assert found["bits that come on"] == found["bits that go off"] == 0
     assert found["log-likelihood gained, own"] == found["gap lost"] == found["softmax moved"] == 0
     # Every bit agrees with its class, whose rates are held within .01 and .99.
-    assert found["log-likelihood smoothed, own"].item() == pytest.approx(math.log(0.99), rel=1e-4)
-    assert found["log-likelihood smoothed, other"].item() == pytest.approx(math.log(0.01), rel=1e-4)
+    assert found["log-likelihood again, own"].item() == pytest.approx(math.log(0.99), rel=1e-4)
+    assert found["log-likelihood again, other"].item() == pytest.approx(math.log(0.01), rel=1e-4)
 
 
 def test_flips_speak_for_the_class_that_they_go_to(fitted):
@@ -59,7 +60,7 @@ def test_what_becomes_of_the_decision(fitted):
     assert found["gap lost"].item() == 2
     sure = 1 / (1 + math.exp(-2))
     assert found["softmax moved"].item() == pytest.approx(2 * (sure - 0.5), rel=1e-5)
-    assert found["log of own probability smoothed"].item() == pytest.approx(math.log(0.5), abs=1e-5)
+    assert found["log of own probability again"].item() == pytest.approx(math.log(0.5), abs=1e-5)
 
 
 def test_smoothing_by_hand():
@@ -75,6 +76,54 @@ def test_smoothing_leaves_an_even_picture_to_its_edge():
     torch.testing.assert_close(smooth(even), even)
 
 
+def test_mirroring_by_hand():
+    picture = torch.arange(6.0).view(1, 1, 2, 3)
+    assert mirror(picture).tolist() == [[[[2, 1, 0], [5, 4, 3]]]]
+    vectors = torch.arange(6.0).view(2, 3)
+    assert torch.equal(mirror(vectors), vectors)
+
+
+class Columns(nn.Module):
+    """Says on which side of a picture there is more light; its convolution sees one pixel."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 1)
+        nn.init.ones_(self.conv.weight)
+        nn.init.constant_(self.conv.bias, -0.5)
+
+    def forward(self, images):
+        sides = torch.relu(self.conv(images)).mean(2).flatten(1)
+        return sides @ torch.tensor([[1.0, 0], [0, 1]])
+
+
+def test_bits_of_the_mirrored_picture_are_those_of_the_same_place():
+    images = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 1, 1, 2).repeat(5, 1, 1, 1)
+    model = Columns().eval()
+    extractor = FeatureExtractor.fit(model, images, families=["stability"])
+    extractor.look = "mirror"
+    found = extractor.observe(model, images[:1])
+    assert found.logits.tolist() == [[0.5, 0.0]]
+    assert found.again.logits.tolist() == [[0.0, 0.5]]  # it was looked at mirrored
+    assert torch.equal(found.again.layers["relu"], found.layers["relu"])  # and turned back
+
+
+def test_the_look_that_changes_the_fewest_predictions_is_taken():
+    # A picture of two columns: mirrored it is of the other class, smoothed it is not.
+    images = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 1, 1, 2).repeat(5, 1, 4, 1)
+    model = Columns().eval()
+    assert FeatureExtractor.fit(model, images, families=["stability"]).look == "smooth"
+    # Half-planes up and down: mirrored it is the same picture.
+    images = images.mT.contiguous()
+    turned = nn.Sequential(Turn(), model)
+    assert FeatureExtractor.fit(turned, images, families=["stability"]).look == "mirror"
+
+
+class Turn(nn.Module):
+    def forward(self, images):
+        return images.mT
+
+
 def test_a_second_pass_is_made_when_asked_for_alone(small, digits):
     images = digits["reference"].images[:40]
     one, two = (
@@ -88,9 +137,10 @@ def test_a_second_pass_is_made_when_asked_for_alone(small, digits):
     finally:
         handle.remove()
     assert len(calls) == 3
-    assert seen_once.smoothed is None
+    assert seen_once.again is None
     with torch.no_grad():
-        torch.testing.assert_close(seen_twice.smoothed.logits, small.module(smooth(images[:3])))
+        changed = LOOKS[two.look].change(images[:3])
+        torch.testing.assert_close(seen_twice.again.logits, small.module(changed))
     torch.testing.assert_close(seen_twice.logits, seen_once.logits)
 
 
