@@ -55,7 +55,8 @@ def cifar(network: str = "resnet", **options: Any) -> Recipe:
     return Recipe(CIFAR, TrainingConfig(network, arguments, **options))
 
 
-BOTH_DATA = (("", fashion), ("cifar-", cifar))
+# Where chains are trained, and for how many epochs.
+BOTH_DATA = (("", fashion, 8), ("cifar-", cifar, 5))
 
 
 # Two steps of three quarters of eps: a single step is overfitted to within a few epochs.
@@ -127,15 +128,17 @@ RECIPES = (
         for penalty in PENALTIES
     }
     | {
-        f"{prefix}chains/{penalty}-seed-{seed}": made(seed=seed, **chained(penalty))
-        for prefix, made in BOTH_DATA
+        f"{prefix}chains/{penalty}-seed-{seed}": made(
+            **chained(penalty) | {"seed": seed, "epochs": epochs}
+        )
+        for prefix, made, epochs in BOTH_DATA
         for seed in range(3)
         for penalty in ("dcor", "partial-dcor")
     }
     # From outside every ensemble: what an attacker trains for himself.
     | {
-        f"{prefix}outside/seed-{seed}": made(seed=100 + seed, **SMALL)
-        for prefix, made in BOTH_DATA
+        f"{prefix}outside/seed-{seed}": made(**SMALL | {"seed": 100 + seed, "epochs": epochs})
+        for prefix, made, epochs in BOTH_DATA
         for seed in range(3)
     }
     | {
