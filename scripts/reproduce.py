@@ -19,6 +19,7 @@ from experiments.ensembles_cifar10 import ensembles_cifar10
 from experiments.fashion import fashion
 from experiments.graph_under_attack import graph_under_attack
 from experiments.knowing import knowing
+from experiments.large import large
 from experiments.paths import paths
 from experiments.width import width
 
@@ -35,6 +36,7 @@ EXPERIMENTS: dict[str, Callable[[Path, Path | None], None]] = {
     "graph-under-attack": graph_under_attack,
     "width": width,
     "paths": paths,
+    "large": large,
 }
 
 if __name__ == "__main__":
