@@ -12,7 +12,7 @@ from advdetect.attacks.ascent import ascend
 from advdetect.attacks.balls import random_point
 from advdetect.attacks.base import Norm
 from advdetect.attacks.losses import targeted_dlr
-from advdetect.attacks.searching import Hold, Search
+from advdetect.attacks.searching import Hold, Search, aims
 
 
 def climb(
@@ -128,19 +128,7 @@ class TargetedAutoPGD(AutoPGD):
         self.lanes = lanes
 
     def _rounds(self, hold: Hold) -> Iterator[tuple[Tensor, Tensor]]:
-        rows = hold.rows
-        if not len(rows):
-            return
-        logits = hold.classify(hold.images[rows])
-        others = logits.scatter(1, hold.labels[rows, None], -torch.inf)
-        count = min(self.targets, logits.shape[1] - 1)
-        likeliest = torch.zeros(len(hold.labels), count, dtype=torch.int64, device=rows.device)
-        likeliest[rows] = others.topk(count, dim=1).indices
-        done = 0
-        while done < count and len(rows := hold.rows):
-            width = min(max(1, self.lanes // len(rows)), count - done)
-            yield rows.repeat_interleave(width), likeliest[rows, done : done + width].flatten()
-            done += width
+        return aims(hold, self.targets, self.lanes)
 
     def _loss(self, logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
         return targeted_dlr(logits, labels, targets)

@@ -12,15 +12,14 @@ from torch import Tensor
 
 from advdetect.attacks.base import Norm
 from advdetect.attacks.losses import margin
-from advdetect.attacks.searching import Hold, Search, true_labels, unwrapped
+from advdetect.attacks.searching import true_labels, unwrapped
 
 # The radius, until something is found, is where a linear model would change its mind. Steps to
 # that very radius come ever closer to the boundary and need never cross it: on a linear model
 # they end on it, on one that curves away they end before it.
 _MARGIN = 1.02
 
-# Points and their lanes, to logits and which lanes are over.
-Look = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Classify = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -93,63 +92,23 @@ class FastMinimumNorm(MinimizationAttack):
         raise_if_kwargs(kwargs)
         images, wrapped = unwrapped(inputs)
         labels = true_labels(model, criterion)
-        nothing = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
-
-        def look(moved: Tensor, lanes: Tensor) -> tuple[Tensor, Tensor]:
-            return model(moved), nothing
-
         with torch.no_grad():
-            found = approach(look, images, labels, self.norm, self.schedule)
+            found = approach(model, images, labels, self.norm, self.schedule)
         return wrapped(found)
 
 
-class FastMinimumNormWithin(Search):
-    """Fast minimum norm that is content with anything within eps.
-
-    Args:
-        norm: ``linf`` or ``l2``.
-        steps: How many there are, a gradient each.
-
-    Source:
-        Pintor et al. 2021, arXiv:2102.12827, algorithm 1; that it stops at eps is our own.
-    """
-
-    def __init__(self, norm: Norm, *, steps: int = 100) -> None:
-        super().__init__(norm)
-        self.steps = steps
-
-    @final
-    def search(self, hold: Hold) -> None:
-        """Approach the boundary until something adversarial is within eps."""
-        rows = hold.rows
-        if not len(rows):
-            return
-        images = hold.images[rows]
-
-        def look(moved: Tensor, lanes: Tensor) -> tuple[Tensor, Tensor]:
-            logits = hold.classify(moved)
-            inside = _size(moved.detach() - images[lanes], self.norm) <= hold.eps
-            hold.judge(moved[inside], rows[lanes][inside], logits[inside])
-            return logits, ~hold.holds(rows[lanes])
-
-        # In L2 the first step should not go far beyond eps, nor creep.
-        length = hold.eps if self.norm == "l2" else hold.eps * math.sqrt(images[0].numel()) / 2
-        approach(look, images, hold.labels[rows], self.norm, Schedule(self.steps, length))
-
-
-def approach(look: Look, images: Tensor, labels: Tensor, norm: Norm, schedule: Schedule) -> Tensor:
+def approach(
+    classify: Classify, images: Tensor, labels: Tensor, norm: Norm, schedule: Schedule
+) -> Tensor:
     """Return the nearest adversarial pictures met, and images as they were where none was.
 
     Args:
-        look: Takes ``(m, c, h, w)`` points that need gradients and their ``(m,)`` lanes, and
-            returns logits and whether each lane is over.
+        classify: From points that need gradients to logits.
         images: ``(n, c, h, w)`` pixels in [0, 1].
         labels: ``(n,)`` true classes.
         norm: ``linf`` or ``l2``.
         schedule: Number and length of the steps.
     """
-    lanes = torch.arange(len(images), device=images.device)
-    result = images.clone()
     change, best = torch.zeros_like(images), torch.zeros_like(images)
     farthest = _size(torch.maximum(images, 1 - images), norm)
     nearest = farthest.clone()
@@ -159,13 +118,8 @@ def approach(look: Look, images: Tensor, labels: Tensor, norm: Norm, schedule: S
         length, gamma = schedule.at(step)
         moved = (images + change).requires_grad_()
         with torch.enable_grad():
-            logits, over = look(moved, lanes)
+            logits = classify(moved)
             gap = margin(logits, labels)
-        if over.any():
-            left = ~over
-            result[lanes[over]] = (images + best)[over]
-            if not left.any():
-                return result
         (gradient,) = torch.autograd.grad(gap, moved, torch.ones_like(gap))
         gap, wrong = gap.detach(), logits.detach().argmax(1) != labels
         size = _size(change, norm)
@@ -183,12 +137,7 @@ def approach(look: Look, images: Tensor, labels: Tensor, norm: Norm, schedule: S
         change = change + gradient * _each(unit) * length
         change = _shrink(change, _MARGIN * radius, norm)
         change = (images + change).clamp(0, 1) - images
-        if over.any():
-            lanes, images, labels = lanes[left], images[left], labels[left]
-            change, best, nearest = change[left], best[left], nearest[left]
-            farthest, radius, ever = farthest[left], radius[left], ever[left]
-    result[lanes] = images + best
-    return result
+    return images + best
 
 
 def _shrink(change: Tensor, radius: Tensor, norm: Norm) -> Tensor:

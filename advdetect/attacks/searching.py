@@ -1,7 +1,7 @@
 """Attacks within a fixed eps that let go of an image as soon as it is broken."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
 import torch
@@ -98,6 +98,35 @@ class Search(FixedEpsilonAttack):
     @abstractmethod
     def search(self, hold: Hold) -> None:
         """Break what it can of ``hold.rows``, each by its own; called without gradients."""
+
+
+def aims(hold: Hold, targets: int, lanes: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The images that hold with wrong classes to aim at, the likeliest first, round by round.
+
+    Where few images hold, several classes are aimed at side by side, so that the model gets full
+    batches.
+
+    Args:
+        hold: The images under attack.
+        targets: At most so many classes for each image.
+        lanes: Points that may go through the model at once, unless more images come.
+
+    Yields:
+        ``(m,)`` rows and ``(m,)`` classes, a lane each.
+    """
+    rows = hold.rows
+    if not len(rows):
+        return
+    logits = hold.classify(hold.images[rows])
+    others = logits.scatter(1, hold.labels[rows, None], -torch.inf)
+    count = min(targets, logits.shape[1] - 1)
+    likeliest = torch.zeros(len(hold.labels), count, dtype=torch.int64, device=rows.device)
+    likeliest[rows] = others.topk(count, dim=1).indices
+    done = 0
+    while done < count and len(rows := hold.rows):
+        width = min(max(1, lanes // len(rows)), count - done)
+        yield rows.repeat_interleave(width), likeliest[rows, done : done + width].flatten()
+        done += width
 
 
 def true_labels(model: Any, criterion: Any) -> Tensor:

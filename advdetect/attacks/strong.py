@@ -5,7 +5,7 @@ from typing import final
 
 from advdetect.attacks.auto_pgd import CrossEntropyAutoPGD, TargetedAutoPGD
 from advdetect.attacks.base import Norm
-from advdetect.attacks.fast_minimum_norm import FastMinimumNormWithin
+from advdetect.attacks.fast_adaptive_boundary import FastAdaptiveBoundary
 from advdetect.attacks.searching import Hold, Search
 from advdetect.attacks.square import L2Square, LinfSquare
 
@@ -40,13 +40,13 @@ QUERIES = 1500
 
 
 def strong(norm: Norm) -> Cascade:
-    """AutoAttack's cascade, with fast minimum norm for FAB and fewer queries for Square."""
+    """AutoAttack's cascade, with fewer queries for Square."""
     return Cascade(
         norm,
         (
             CrossEntropyAutoPGD(norm),
             TargetedAutoPGD(norm),
-            FastMinimumNormWithin(norm),
+            FastAdaptiveBoundary(norm),
             LinfSquare(queries=QUERIES) if norm == "linf" else L2Square(queries=QUERIES),
         ),
     )

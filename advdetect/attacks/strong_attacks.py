@@ -21,6 +21,13 @@ def _apgd_targeted(norm: Norm) -> Any:
     return TargetedAutoPGD(norm)
 
 
+def _fab(norm: Norm) -> Any:
+    foolbox()
+    from advdetect.attacks.fast_adaptive_boundary import FastAdaptiveBoundary
+
+    return FastAdaptiveBoundary(norm)
+
+
 def _square(norm: Norm) -> Any:
     foolbox()
     from advdetect.attacks.square import L2Square, LinfSquare
@@ -59,6 +66,7 @@ def _by_norm(norm: Norm) -> dict[str, Attack]:
     return {
         f"{norm}_apgd_ce": _line(norm, "pgd", _apgd_ce),
         f"{norm}_apgd_targeted": _line(norm, "pgd", _apgd_targeted),
+        f"{norm}_fab": _line(norm, "fab", _fab),
         f"{norm}_square": _line(norm, "square", _square),
         f"{norm}_strong": _line(norm, "pgd", _strong),
         f"{norm}_reweighted": _line(norm, "pgd", _reweighted),

@@ -64,7 +64,7 @@ def test_each_norm_has_a_member_of_each_kind(norm):
     assert [type(member).__name__ for member in members] == [
         "CrossEntropyAutoPGD",
         "TargetedAutoPGD",
-        "FastMinimumNormWithin",
+        "FastAdaptiveBoundary",
         {"linf": "LinfSquare", "l2": "L2Square"}[norm],
     ]
     assert {member.norm for member in members} == {norm}

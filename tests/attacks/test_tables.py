@@ -7,7 +7,7 @@ import pytest
 
 from advdetect.attacks import ATTACKS, SUITES
 
-PARTS = ("apgd_ce", "apgd_targeted", "square")
+PARTS = ("apgd_ce", "apgd_targeted", "fab", "square")
 
 
 @pytest.mark.parametrize("suite", SUITES)
