@@ -17,8 +17,16 @@ let guard, showP, showPlace;
 let picture = null; // what is shown: { blob, shows, before, note }
 let wanted = null; // what was chosen last, shown or not yet
 
+let told = null;
+
 function tell(error) {
-  byId("alert").textContent = error === null ? "" : plain(error);
+  if (error?.status === 401) {
+    askForToken();
+    return;
+  }
+  const text = error === null ? "" : plain(error);
+  if (byId("alert").textContent !== text) byId("alert").textContent = text;
+  told = error;
 }
 
 async function sizeNote(blob) {
@@ -39,6 +47,7 @@ const look = latest(async (question, waiting) => {
   byId("result").setAttribute("aria-busy", "true");
   try {
     const found = eps ? await attack(of.blob, name, eps) : await explain(of.blob);
+    if (found.guard !== guard.fingerprint) await begin(); // another guard serves now
     of.note ??= await sizeNote(of.blob);
     if (waiting() === null || waiting().of === of) {
       if (!eps) of.before = found;
@@ -54,8 +63,7 @@ const look = latest(async (question, waiting) => {
     }
   } catch (error) {
     if (waiting() === null) wanted = picture;
-    if (error.status === 401) askForToken();
-    else tell(error);
+    tell(error);
   }
   byId("result").removeAttribute("aria-busy");
 });
@@ -85,32 +93,33 @@ byId("token").addEventListener("submit", (event) => {
   start(true);
 });
 
+/** Ask what serves, and make the page its own. */
+async function begin() {
+  guard = await getMap();
+  const [channels, height, width] = guard.input_shape;
+  byId("guard").textContent = `${guard.guard}, fingerprint ${guard.fingerprint.slice(0, 12)}`;
+  byId("takes").textContent = `PNG, JPEG, WebP or BMP, ${channels === 1 ? "grey" : "coloured"}; scaled to ${size(width, height)}`;
+  showP = scale(guard);
+  showPlace = map(guard);
+}
+
 let begun = false;
 
 async function start(shown = false) {
   try {
-    guard = await getMap();
+    await begin();
   } catch (error) {
-    if (error.status === 401) {
-      askForToken();
-      byId("alert").textContent = shown ? "This is not the service's token. Try again." : "";
-    } else {
-      tell(error);
-      setTimeout(start, 2000);
-    }
+    tell(error);
+    if (error.status !== 401) setTimeout(start, 2000);
+    else byId("alert").textContent = shown ? "This is not the service's token. Try again." : "";
     return;
   }
   tell(null);
-  const [channels, height, width] = guard.input_shape;
-  byId("guard").textContent = `${guard.guard}, fingerprint ${guard.fingerprint.slice(0, 12)}`;
-  byId("takes").textContent = `PNG, JPEG, WebP or BMP, ${channels === 1 ? "grey" : "coloured"}; scaled to ${size(width, height)}`;
   byId("content").hidden = false;
-  showP = scale(guard);
-  showPlace = map(guard);
   if (begun) return;
   begun = true;
   listenForFiles(choose);
-  watchTraffic((error) => (error.status === 401 ? askForToken() : tell(error)), () => start());
+  watchTraffic(() => { if (told?.reason === "gone") tell(null); }, tell);
   try {
     showSamples(await getSamples(), choose);
     if (picture === null) document.querySelector(".sample")?.click();

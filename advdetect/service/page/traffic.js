@@ -50,11 +50,10 @@ function lowest({ p_values: bins, inputs }) {
   return inputs ? low / inputs : 0;
 }
 
-/** Begin to look; `lost(error)` and `found()` are told when the service goes and comes back. */
-export function watchTraffic(lost, found) {
+/** Begin to look; after each look `answered()` is told, or `failed(error)`. */
+export function watchTraffic(answered, failed) {
   const rates = [];
   let before = null;
-  let missing = false;
 
   async function look() {
     if (document.visibilityState === "visible") {
@@ -67,12 +66,10 @@ export function watchTraffic(lost, found) {
         }
         before = { inputs: now.inputs, at };
         draw(now, rates);
-        if (missing) found();
-        missing = false;
+        answered();
       } catch (error) {
-        if (!missing) lost(error);
-        missing = true;
         before = null;
+        failed(error);
       }
     }
     setTimeout(look, EVERY);
