@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from advdetect.guard import Guard
 from advdetect.service.inspecting import attacking, inspector
 from advdetect.service.pages import PATHS, POLICY
 from advdetect.service.traffic import read_traffic
@@ -168,6 +169,20 @@ def test_a_guard_of_other_data_has_no_samples_and_says_why(start, small_guard, t
         assert {one["picture"] for layer in found["neighbors"] for one in layer["nearest"]} == {
             None
         }
+
+
+def test_a_guard_without_landmarks_or_layers_says_so(start, small_guard, digits, sent, tmp_path):
+    one = Guard.fit(small_guard.model, digits["reference"].images, detector="energy")
+    one.architecture = small_guard.architecture
+    one.save(tmp_path / "energy")
+    with start(tmp_path / "energy") as server:
+        found = explain(server, sent.pictures[0]).json()
+        nothing = ("neighbors", "pictures", "place", "evidence")
+        assert [found[name] for name in nothing] == [None, "none", None, {}]
+        map_ = server.client.get("/v1/landmarks").json()
+        assert (map_["points"], map_["layer"], map_["classes"]) == ([], None, None)
+        assert server.client.get("/v1/samples").json()["samples"] == []
+        assert attack(server, sent.pictures[0], eps=32).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])

@@ -70,6 +70,8 @@ export function showSamples({ samples, reason }, chosen) {
   const attacked = samples.filter((sample) => sample.eps);
   place.replaceChildren(
     group("Clean samples", clean),
-    ...(attacked.length ? [group("The same, attacked with PGD", attacked)] : []),
+    attacked.length
+      ? group("The same, attacked with PGD", attacked)
+      : el("p", { class: "hint" }, "Attacked with PGD, within 32/255, the model stays right on all of them."),
   );
 }

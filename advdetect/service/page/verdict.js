@@ -28,7 +28,7 @@ function captions(found, note) {
   if (found.eps) {
     byId("perturbation").src = found.perturbation;
     byId("perturbation").alt = "What the attack added: grey where nothing, darker or lighter where it changed the pixel";
-    byId("added-caption").textContent = `What it added, ${Math.max(1, Math.round(127.5 / found.eps))} times amplified`;
+    byId("added-caption").textContent = `What it added, ${Math.max(1, Math.round(127.5 / found.eps))}-fold`;
   }
 }
 
@@ -46,7 +46,7 @@ export function showVerdict(found, { guard, shows, before, note, showP, showPlac
   say(byId("verdict"), [found.flagged ? "Flagged: this looks adversarial" : "Passed: this looks clean"]);
   say(byId("reading"), reading(found, guard, shows, before));
   captions(found, note);
-  byId("brief").textContent = `${className(found)}, ${sureness(found.confidence)}: ${found.flagged ? "flagged" : "passed"}, p = ${digits(found.p_value)}`;
+  byId("brief").textContent = `${className(found)}, ${sureness(found.confidence)}: ${found.flagged ? "flagged" : "passed"}, p\u00a0=\u00a0${digits(found.p_value)}`;
   showP(found);
   showEvidence(found);
   showNeighbors(found);
