@@ -82,6 +82,10 @@ class Gate:
             name = host if host.endswith("]") else host.rpartition(":")[0] or host
             if self.service.settings.loopback and name not in LOCAL_NAMES:
                 raise Refused(403, "host", "without a token the service answers to localhost alone")
+            # A browser says whose page asks. What others post they could not read, but it counts.
+            site = headers.get(b"sec-fetch-site", b"none")
+            if scope["method"] == "POST" and site not in (b"none", b"same-origin"):
+                raise Refused(403, "origin", "without a token no other site's page may post")
             return
         if scope["path"] in OPEN_PATHS:
             return

@@ -136,7 +136,7 @@ def test_samples_are_clean_and_attacked(server, small_guard):
     attacked = [sample for sample in found["samples"] if sample["eps"]]
     assert [sample["label"] for sample in clean] == list(range(10))
     assert attacked
-    flagged = 0
+    flagged = passed = 0
     for sample in attacked:
         assert sample["attack"] == "linf_pgd"
         twin = pixels(clean[sample["label"]]["picture"])
@@ -147,8 +147,10 @@ def test_samples_are_clean_and_attacked(server, small_guard):
         flagged += verdict["flagged"]
     for sample in clean:
         body = base64.b64decode(sample["picture"].partition(",")[2])
-        assert explain(server, body).json()["label"] == sample["label"]
-    assert flagged >= len(attacked) / 2
+        verdict = explain(server, body).json()
+        assert verdict["label"] == sample["label"]
+        passed += not verdict["flagged"]
+    assert flagged / len(attacked) > 1 - passed / len(clean)
 
 
 def test_a_guard_of_other_data_has_no_samples_and_says_why(start, small_guard, tmp_path):
@@ -423,6 +425,19 @@ def test_the_page_is_open_and_what_it_asks_is_not(start, sent):
             assert server.client.get(path).status_code == 401
         for path in ("/v1/explain", "/v1/attack?eps=1"):
             assert server.client.post(path, content=sent.pictures[0]).status_code == 401
+
+
+def test_pages_of_others_cannot_have_the_service_work(server, sent):
+    """A form on any site can make a browser post a picture to this machine."""
+    files = [("picture", ("a.png", sent.pictures[0]))]
+    for path in ("/v1/detect", "/v1/explain", "/v1/attack?eps=8"):
+        for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
+            headers = {"Sec-Fetch-Site": site}
+            response = server.client.post(path, files=files, headers=headers)
+            assert response.status_code == status
+            assert status == 200 or response.json()["error"]["reason"] == "origin"
+    # A link to the page is no harm.
+    assert server.client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
 
 
 def test_without_the_page_none_of_it_is_there(start, sent):

@@ -1,19 +1,10 @@
 """Which of the data at hand, if any, shows what a guard was made for."""
 
-from functools import cache
-
 from advdetect import data
-from advdetect.data import ImageSet
 from advdetect.guard import Guard
 
 # They come with the package or with what it needs: nothing is fetched.
 AT_HAND = ("fashion-mnist", "digits")
-
-
-@cache
-def pictures(name: str, split: str) -> ImageSet:
-    """Load a split once."""
-    return data.load(name, split=split)
 
 
 def fitting_data(guard: Guard) -> str | None:

@@ -34,42 +34,35 @@ class LandmarkPictures:
         self.landmarks = landmarks
         self._codes = _joined(landmarks.codes)
         self._next = 0
-        self._found: dict[int, int] = {}
+        self._found: dict[int, Tensor] = {}
 
     @property
     def state(self) -> State:
         """``looking`` as long as there is more to look through; then whether any was found."""
-        if self._pictures is not None and not self._done:
+        if self._pictures is not None:
             return "looking"
         return "found" if self._found else "none"
 
     def look_on(self) -> bool:
         """Look through the next few pictures; returns whether more are left."""
-        if self._pictures is None or self._done:
+        if self._pictures is None:
             return False
         images = self._pictures.images[self._next : self._next + BATCH]
         observation = self._guard.extractor.observe(self._guard.model, images)
         codes = {layer: BitCodes.pack(observation.on[layer]) for layer in self.landmarks.layers}
         similarity, rows = hamming_neighbors(_joined(codes), self._codes, 1)
-        for i, (alike, row) in enumerate(
-            zip(similarity[:, 0].tolist(), rows[:, 0].tolist(), strict=True)
-        ):
-            if alike >= SAME:
-                self._found.setdefault(row, self._next + i)
+        found = zip(similarity[:, 0].tolist(), rows[:, 0].tolist(), images, strict=True)
+        for alike, row, image in found:
+            if alike >= SAME and row not in self._found:
+                self._found[row] = image.clone()
         self._next += len(images)
-        return not self._done
+        if self._next >= len(self._pictures) or len(self._found) == len(self._codes):
+            self._pictures = None  # the others are not needed any more
+        return self._pictures is not None
 
     def picture(self, row: int) -> Tensor | None:
         """The pixels of a landmark, once it has been found."""
-        found = self._found.get(row)
-        if found is None or self._pictures is None:
-            return None
-        return self._pictures.images[found]
-
-    @property
-    def _done(self) -> bool:
-        count = 0 if self._pictures is None else len(self._pictures)
-        return self._next >= count or len(self._found) == len(self._codes)
+        return self._found.get(row)
 
 
 def _joined(codes: Mapping[str, BitCodes]) -> BitCodes:

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from advdetect import data
 from advdetect.service.inspecting.attacking import AttackName, amplified, attack_one
-from advdetect.service.inspecting.embedded import fitting_data, pictures, why_none
+from advdetect.service.inspecting.embedded import fitting_data, why_none
 from advdetect.service.inspecting.encoding import data_url
 from advdetect.service.inspecting.finding import LandmarkPictures
 from advdetect.service.inspecting.landmarks import Landmarks
@@ -74,7 +75,7 @@ class Inspector:
         landmarks = Landmarks.of(self._guard)
         if landmarks is None:
             return None
-        source = None if self._data is None else pictures(self._data, "reference")
+        source = None if self._data is None else data.load(self._data, split="reference")
         return LandmarkPictures(self._guard, landmarks, source)
 
     def look_on(self) -> bool:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from advdetect import data
 from advdetect.attacks.base import Budget
 from advdetect.attacks.chunks import attack_chunk
 from advdetect.guard import Guard
-from advdetect.service.inspecting.embedded import pictures
 
 ATTACK = "linf_pgd"
 LEVELS = (8, 16, 32)  # of 255; the least that misleads the model is taken
@@ -37,8 +37,8 @@ def make_samples(guard: Guard, name: str) -> list[Sample]:
     some attacked ones pass, as in service. They come from the evaluation split, which no guard
     was fitted on.
     """
-    source = pictures(name, "evaluation")
-    images, labels = source.images[:LOOKED_THROUGH], source.labels[:LOOKED_THROUGH]
+    source = data.load(name, split="evaluation", limit=LOOKED_THROUGH)
+    images, labels = source.images, source.labels
     with torch.no_grad():
         right = guard.model(images).argmax(1) == labels
     rows = [

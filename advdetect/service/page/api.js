@@ -42,21 +42,24 @@ function asBody(blob) {
 
 const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-/** Post a picture; somebody else's attack is waited for a while. */
-async function post(path, blob) {
+/** Ask again a few times where the answer is one of `reasons`: others are busy, or it takes long. */
+async function patiently(reasons, path, options) {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await ask(path, { method: "POST", ...asBody(blob) });
+      return await ask(path, options);
     } catch (error) {
-      if (error.reason !== "busy" || attempt === 6) throw error;
+      if (!reasons.includes(error.reason) || attempt === 6) throw error;
       await pause(250 * attempt);
     }
   }
 }
 
-export const getMap = () => ask("v1/landmarks");
-export const getSamples = () => ask("v1/samples");
+const post = (path, blob) => patiently(["busy"], path, { method: "POST", ...asBody(blob) });
+
 export const getTraffic = () => ask("v1/traffic");
+// Prepared at the first question, which on a large model may take longer than a request may.
+export const getMap = () => patiently(["busy", "timeout"], "v1/landmarks");
+export const getSamples = () => patiently(["busy", "timeout"], "v1/samples");
 export const explain = (blob) => post("v1/explain?resize=true", blob);
 export const attack = (blob, name, eps) =>
   post(`v1/attack?resize=true&attack=${name}&eps=${eps}`, blob);
