@@ -206,6 +206,30 @@ def test_a_late_answer_never_follows_a_newer_one(opened):
     assert captions.json_value() == ["Attacked, PGD 9/255", "Attacked, PGD 20/255"]
 
 
+def test_a_picture_given_up_for_another_is_never_shown(opened, shown):
+    held = []
+    opened.page.route("**/v1/explain*", lambda route: held.append(route))
+    opened.page.locator(".sample").nth(5).click()
+    opened.page.locator(".sample").nth(6).click()
+    for _ in range(200):
+        if held:
+            break
+        opened.page.wait_for_timeout(50)
+    (first,) = held  # the second is not asked for before the first is answered
+    pictures = opened.page.evaluate_handle("""() => {
+      const seen = [];
+      const picture = document.querySelector("#seen");
+      new MutationObserver(() => seen.push(picture.src)).observe(picture, { attributes: true });
+      return seen;
+    }""")
+    opened.page.unroute("**/v1/explain*")
+    first.continue_()
+    wanted = shown.client.get("/v1/samples").json()["samples"][6]
+    expect(opened.page.locator("#reading")).to_contain_text(wanted["class_name"])
+    expect(opened.page.locator("#seen")).to_have_attribute("src", wanted["picture"])
+    assert set(pictures.json_value()) == {wanted["picture"]}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -400,6 +424,28 @@ def test_a_token_is_asked_for_and_kept_in_memory_alone(browser, start):
         assert all(c.startswith(REFUSED + "401") for c in watched.complaints)
         page.reload()
         expect(page.locator("#token")).to_be_visible()
+        watched.context.close()
+
+
+def test_a_guard_that_replaces_another_is_seen(browser, start, small_guard, tmp_path):
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    small_guard.save(tmp_path / "small")
+    with start(tmp_path / "small", token=TOKEN, headers=headers) as server:
+        watched = Watched(browser, server.url)
+        watched.page.get_by_label("Token", exact=True).fill(TOKEN)
+        watched.page.keyboard.press("Enter")
+        watched.until_shown()
+        expect(watched.page.locator("#reading")).to_contain_text(re.compile(r"at 5\s% and below"))
+        before = watched.page.locator("#guard").inner_text()
+        small_guard.false_alarm_rate = 0.2
+        try:
+            small_guard.save(tmp_path / "small")
+        finally:
+            small_guard.false_alarm_rate = 0.05
+        assert server.client.post("/v1/reload").status_code == 200
+        watched.page.locator(".sample").nth(1).click()
+        expect(watched.page.locator("#reading")).to_contain_text(re.compile(r"at 20\s% and below"))
+        assert watched.page.locator("#guard").inner_text() != before
         watched.context.close()
 
 
