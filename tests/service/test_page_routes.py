@@ -238,6 +238,7 @@ def test_what_is_no_single_picture_is_refused(server, sent, route):
     assert post(content=b"{", headers={"Content-Type": "application/json"}) == (400, "body")
     assert post(content=b"", headers={"Content-Type": "text/plain"}) == (415, "content-type")
     assert post(content=bytes(300_000), headers=PNG) == (413, "bytes")
+    assert post(json={"inputs": [[[]]]}) == (422, "pixels")
     large = encode(torch.zeros(1, 101, 100))
     assert post(content=large, headers=PNG) == (413, "too-many-pixels")
     small = encode(torch.zeros(1, 4, 4))
