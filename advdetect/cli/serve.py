@@ -29,6 +29,12 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow other hosts than this without a token.")
     ] = False,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page/--no-page", help="Serve the page at /, with samples, reasons and attacks."
+        ),
+    ] = True,
     threads: o.Threads = None,
 ) -> None:
     """Judge pictures over HTTP, until SIGTERM; SIGHUP loads the guard anew.
@@ -52,6 +58,7 @@ def serve(
             timeout=timeout,
             token=read_token(token_file),
             insecure=insecure,
+            page=page,
         )
         from advdetect.service.running import serve as run
 

@@ -26,6 +26,7 @@ class Settings:
         timeout: Seconds for a request, from its first byte to its answer.
         token: What clients show as ``Authorization: Bearer TOKEN``; ``None`` asks for none.
         insecure: Listen beyond this machine without a token.
+        page: Serve the page at ``/``, and what it asks: samples, reasons, attacks.
 
     Raises:
         InputError: a limit below 1, no such port, or another host without a token.
@@ -43,6 +44,7 @@ class Settings:
     timeout: float = 10.0
     token: str | None = None
     insecure: bool = False
+    page: bool = True
 
     def __post_init__(self) -> None:
         for name in ("max_batch", "max_queue", "max_inputs", "max_bytes", "max_pixels"):
