@@ -1,6 +1,5 @@
 """The application: routes, errors as JSON, and the gate around them."""
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -27,13 +26,11 @@ PLAIN = {404: ("path", "no such path"), 405: ("method", "this path takes another
 
 
 def create_app(service: Service) -> ASGIApp:
-    """Build the ASGI application of a service; its lifespan warms the guard up and stops it."""
+    """Build the ASGI application of a service; its lifespan ends with the service's."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(service.warm_up())
         yield
-        await warming
         await service.stop()
 
     app = FastAPI(

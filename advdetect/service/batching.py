@@ -56,15 +56,23 @@ class Batcher:
         max_queue: Most inputs that wait.
         observe: Called with each judged batch before its requests are answered, so that books
             are never behind what a client has seen. What it raises is logged.
+        note_depth: Told how many inputs wait, whenever that changes.
     """
 
     def __init__(
-        self, *, max_batch: int, max_delay: float, max_queue: int, observe: Observer
+        self,
+        *,
+        max_batch: int,
+        max_delay: float,
+        max_queue: int,
+        observe: Observer,
+        note_depth: Callable[[int], None] = lambda depth: None,
     ) -> None:
         self.max_batch = max_batch
         self.max_delay = max_delay
         self.max_queue = max_queue
         self._observe = observe
+        self._note_depth = note_depth
         self._waiting: deque[tuple[Ticket, int]] = deque()
         self._changed = threading.Condition()
         self._stopping = False
@@ -89,6 +97,7 @@ class Batcher:
             if len(self._waiting) + len(images) > self.max_queue:
                 raise Refused(503, "busy", "too many inputs wait already: ask again later")
             self._waiting.extend((ticket, i) for i in range(len(images)))
+            self._note_depth(len(self._waiting))
             self._changed.notify()
         return ticket.promise
 
@@ -129,6 +138,7 @@ class Batcher:
             entry = self._waiting.popleft()
             if not ticket.promise.done():  # given up, or failed with another of its inputs
                 batch.append(entry)
+        self._note_depth(len(self._waiting))
         return batch
 
     def _answer(self, batch: list[tuple[Ticket, int]]) -> None:
