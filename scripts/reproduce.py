@@ -19,6 +19,7 @@ from experiments.fashion import fashion
 from experiments.graph_under_attack import graph_under_attack
 from experiments.knowing import knowing
 from experiments.paths import paths
+from experiments.serving import serving
 from experiments.width import width
 
 from advdetect.errors import AdvDetectError
@@ -33,6 +34,7 @@ EXPERIMENTS: dict[str, Callable[[Path, Path | None], None]] = {
     "graph-under-attack": graph_under_attack,
     "width": width,
     "paths": paths,
+    "serving": serving,
 }
 
 if __name__ == "__main__":

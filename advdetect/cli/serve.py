@@ -1,5 +1,6 @@
 """advdetect serve."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,11 @@ def serve(
             max_connections=max_connections,
         )
         log_to = start_log(log_format, access=access_log)
+
+        def say(text: str) -> None:
+            with suppress(OSError):  # a full disk is no reason not to serve
+                tell(text)
+
         if workers == 1:
             from advdetect.service.running import serve as run
 
@@ -71,7 +77,7 @@ def serve(
                 import torch
 
                 torch.set_num_threads(threads)
-            run(guard, settings, tell=tell, log_to=log_to)
+            run(guard, settings, tell=say, log_to=log_to)
             return
         from advdetect.service.false_warnings import RATE
         from advdetect.service.supervising import supervise
@@ -84,5 +90,5 @@ def serve(
             form=log_format,
             access=access_log,
             rate=RATE,
-            tell=tell,
+            tell=say,
         )

@@ -28,6 +28,8 @@ def start_log(form: str, *, access: bool, worker: int | None = None) -> "AsideHa
     handler.setFormatter(JsonLines(worker) if form == "json" else TextLines(worker))
     logging.basicConfig(handlers=[handler])
     logging.raiseExceptions = False  # a full disk must not cost an answer
+    # It warns of each damaged body, which strangers send as they like; the books count them.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.getLogger("advdetect").setLevel(logging.INFO)
     logging.getLogger(ACCESS).setLevel(logging.INFO if access else logging.WARNING)
     return handler

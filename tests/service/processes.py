@@ -25,14 +25,15 @@ class Started:
 
     def __init__(self, *arguments, stderr=subprocess.PIPE, **environment):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "advdetect", "serve", *map(str, arguments), "--port", "0"],
+            [sys.executable, "-m", "advdetect", "serve", "--port", "0", *map(str, arguments)],
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         )
         self.lines = []
-        self.reading = threading.Thread(target=self.lines.extend, args=(self.process.stderr,))
+        said = self.process.stderr or ()
+        self.reading = threading.Thread(target=self.lines.extend, args=(said,))
         self.reading.start()
 
     def wait_for(self, pattern):
