@@ -26,10 +26,11 @@ PLAIN = {404: ("path", "no such path"), 405: ("method", "this path takes another
 
 
 def create_app(service: Service) -> ASGIApp:
-    """Build the ASGI application of a service; its lifespan ends with the service's."""
+    """Build the ASGI application of a service; its lifespan has the guard answer, and ends it."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await service.warm_up()
         yield
         await service.stop()
 

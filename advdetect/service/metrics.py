@@ -53,6 +53,8 @@ class Metrics:
             registry=r,
         )
         self.reloads = Counter("advdetect_reloads", "Reloads.", ["outcome"], registry=r)
+        for outcome in ("loaded", "refused"):  # an increase from nothing would go unseen
+            self.reloads.labels(outcome)
         self.p_value = Histogram(
             "advdetect_p_value", "P-values given.", buckets=P_VALUES, registry=r
         )

@@ -27,7 +27,7 @@ class Server(uvicorn.Server):
     """Uvicorn around a service, with signals of our choice.
 
     Args:
-        service: The service; it answers once before anybody is let in.
+        service: The service.
         settings: Limits and manners.
         signals: What to do on each, in the main thread; ``None`` for those of a service that has
             no supervisor.
@@ -64,8 +64,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Have the guard answer, then listen."""
-        await self.service.warm_up()
+        """Listen, once the guard has answered."""
         await super().startup(sockets)
         served = self.service.served
         self.service.metrics.workers.set(1)
