@@ -16,11 +16,15 @@ from advdetect.service.app import create_app
 from advdetect.service.connections import hurried
 from advdetect.service.listening import address_of, allow_connections, bind
 from advdetect.service.logs import AsideHandler
+from advdetect.service.memory import Tidying
 from advdetect.service.served import Served
 from advdetect.service.service import Service
 from advdetect.service.settings import GRACE, Settings
 
 log = logging.getLogger("advdetect.service")
+
+# Connections that the system holds for us until we take them.
+BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
@@ -47,10 +51,14 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             ws="none",
+            # Of asyncio, this is also how many are taken at a time: one of several workers must
+            # not take all that wait.
+            backlog=BACKLOG if signals is None else 1,
             timeout_graceful_shutdown=int(settings.timeout) + GRACE,
         )
         super().__init__(config)
         self.service = service
+        self._tidying = Tidying()
         self._alone = signals is None
         self._signals = self._usual_signals() if signals is None else signals
         self._reloads: set[asyncio.Task[None]] = set()
@@ -66,13 +74,16 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, once the guard has answered."""
         await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)
         served = self.service.served
         self.service.metrics.workers.set(1)
         if self._alone:
             log.info("ready: guard %s, fingerprint %s", served.name, served.fingerprint)
 
     async def on_tick(self, counter: int) -> bool:
-        """Keep the books of what nobody tells us, ten times a second."""
+        """Keep the books of what nobody tells us, ten times a second, and tidy up."""
+        self._tidying.look()
         self.service.metrics.connections.set(len(self.server_state.connections))
         return await super().on_tick(counter)
 

@@ -1,7 +1,6 @@
 """What a worker does once all that is heavy is imported."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 import socket
@@ -64,7 +63,10 @@ class Worker:
             except Exception:  # whatever it is, the old guard serves on
                 log.exception("the new guard cannot answer")
                 self._link.send("refused", "the new guard cannot answer")
-        if self._server is not None:  # the supervisor is gone, or has done with this worker
+        # The supervisor is gone, or this worker has served to its end.
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result("the supervisor is gone")
+        if self._server is not None:
             self._server.end()
 
     async def _do(self, order: str, folder: str = "") -> tuple[str, str] | None:
@@ -115,9 +117,7 @@ class Worker:
         """Have the supervisor tell all workers to reload, this one among them."""
         self._asked = asyncio.get_running_loop().create_future()
         self._link.send("reload")
-        with contextlib.suppress(asyncio.CancelledError):
-            error = await self._asked
-        if error is not None:
+        if (error := await self._asked) is not None:
             raise AdvDetectError(error)
 
     def _in_own_words(self, error: AdvDetectError, folder: str = "") -> str:

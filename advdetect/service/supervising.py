@@ -115,7 +115,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._soon(self._reload()))
         keeping = [asyncio.create_task(self._keep(i + 1)) for i in range(self._workers)]
         stopping = asyncio.create_task(self._stopping.wait())
-        done, _ = await asyncio.wait([*keeping, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*keeping, stopping], return_when=asyncio.FIRST_COMPLETED)
         self._stopping.set()
         for hand in self._hands.values():
             if not hand.ended:
@@ -318,8 +318,8 @@ class Supervisor:
         for hand in hands:
             try:
                 await self._order(hand, "put")
-            except EOFError:
-                continue  # its successor loads the new one
+            except (AdvDetectError, EOFError):
+                hand.process.kill()  # its successor loads the new one
         if before is not None:
             shutil.rmtree(before, ignore_errors=True)
         return None

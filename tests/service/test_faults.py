@@ -1,6 +1,7 @@
 """Clients that go, dawdle or come by the thousand: all are answered, and the books agree."""
 
 import asyncio
+import os
 import resource
 import socket
 import struct
@@ -237,3 +238,28 @@ def test_thousands_of_connections(small_guard_folder, sent):
             assert server.end() == 0
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+def test_without_httptools_the_same_limits_hold(small_guard_folder, sent, tmp_path):
+    (tmp_path / "httptools.py").write_text("raise ImportError\n")
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}:."
+    options = ("--max-connections", 2, "--timeout", 5)
+    with Started(small_guard_folder, *options, PYTHONPATH=path) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        address = host, int(port)
+        held = [socket.create_connection(address, 10) for _ in range(2)]
+        for connection in held:
+            connection.sendall(request_of(sent.pictures[0]))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        with socket.create_connection(address, 10) as surplus:
+            surplus.sendall(GET)
+            assert answer_to(surplus).startswith(b"HTTP/1.1 503 ")
+        with socket.create_connection(address, 10) as silent:
+            assert answer_to(silent) == b""
+        held.pop().close()
+        with socket.create_connection(address, 10) as endless:
+            endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 80_000)
+            assert answer_to(endless).startswith(b"HTTP/1.1 400 ")
+        held.pop().close()
+        assert server.end() == 0

@@ -165,7 +165,9 @@ def test_ray_serves_the_example(ray, sent, monkeypatch, tmp_path, small_guard_fo
     monkeypatch.syspath_prepend(tmp_path)
     root = str(PAPERS.parents[1])
     environment = {"PYTHONPATH": f"{tmp_path}:{root}", "OMP_NUM_THREADS": "1"}
-    ray.init(address="local", num_cpus=2, include_dashboard=False, runtime_env={"env_vars": environment})
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, runtime_env={"env_vars": environment}
+    )
     try:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
