@@ -60,14 +60,8 @@ class SharedBooks(Collector):
 
     def requests(self, number: int) -> tuple[int, int, int]:
         """Count a worker's requests: accepted, answered, and lost by its own account."""
-        return self._requests([self.folder / f"counter_{number}.db"])
-
-    def total(self, sample: str) -> int:
-        """Sum of one counter over all labels and processes."""
-        return self._sum(sample, self.collect())
-
-    def _requests(self, files: list[Path]) -> tuple[int, int, int]:
-        found = list(self._merge(files))
+        file = self.folder / f"counter_{number}.db"
+        found = list(self._merge([file])) if file.exists() else []  # it may have died before
         accepted, answered, lost = (
             self._sum(name, found)
             for name in (
@@ -77,6 +71,10 @@ class SharedBooks(Collector):
             )
         )
         return accepted, answered, lost
+
+    def total(self, sample: str) -> int:
+        """Sum of one counter over all labels and processes."""
+        return self._sum(sample, self.collect())
 
     def _merge(self, files: list[Path]) -> Iterable[Metric]:
         return MultiProcessCollector.merge([str(file) for file in files], accumulate=True)

@@ -105,24 +105,32 @@ async def keep_busy(
 
 
 async def arrive(
-    url: str, requests: Sequence[bytes], *, rate: float, count: int, seed: int = 0
+    url: str,
+    requests: Sequence[bytes],
+    *,
+    rate: float,
+    count: int,
+    connections: int = 64,
+    seed: int = 0,
 ) -> Seen:
     """Ask ``count`` times, ``rate`` a second on average, whether or not answers have come.
 
     Arrivals are those of a Poisson process. A request's time runs from when it was due, so that
-    a service that falls behind cannot hide it.
+    a service that falls behind cannot hide it: nor does it, if all ``connections`` are busy.
     """
+    free = asyncio.Semaphore(connections)
     seen, generator = Seen(), random.Random(seed)
     idle: list[Connection] = []
     tasks: set[asyncio.Task[None]] = set()
     began = due = time.perf_counter()
 
     async def one(request: bytes, due: float) -> None:
-        connection = idle.pop() if idle else Connection(url)
-        status, _ = await connection.ask(request)
+        async with free:
+            connection = idle.pop() if idle else Connection(url)
+            status, _ = await connection.ask(request)
+            idle.append(connection)
         seen.times.append(time.perf_counter() - due)
         seen.statuses[status] += 1
-        idle.append(connection)
 
     for i in range(count):
         due += generator.expovariate(rate)
