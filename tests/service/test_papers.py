@@ -121,6 +121,26 @@ def test_systemd_takes_the_unit(tmp_path):
     assert "advdetect.service" not in said, said
 
 
+def test_nginx_takes_its_part(tmp_path):
+    """As the http block of a server with a certificate of its own, on hosts that exist."""
+    nginx, openssl = tool("nginx"), tool("openssl")
+    key, certificate = tmp_path / "guard.key", tmp_path / "guard.pem"
+    check(
+        *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+        *("-subj", "/CN=guard.example", "-keyout", key, "-out", certificate),
+    )
+    text = (PAPERS / "nginx.conf").read_text(encoding="utf-8")
+    text = text.replace("/etc/nginx", str(tmp_path)).replace("guard-1.example", "127.0.0.1")
+    (tmp_path / "part").write_text(text.replace("guard-2.example", "127.0.0.2"))
+    paths = "".join(
+        f"{name}_temp_path {tmp_path / name}; "
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    whole = f"pid {tmp_path}/pid; events {{}} http {{ access_log off; {paths} include part; }}"
+    (tmp_path / "nginx.conf").write_text(whole)
+    check(nginx, "-t", "-e", tmp_path / "log", "-p", tmp_path, "-c", tmp_path / "nginx.conf")
+
+
 def test_a_linter_takes_the_container_file():
     check(tool("hadolint"), PAPERS / "Containerfile")
 
