@@ -51,8 +51,9 @@ class Batcher:
 
     Args:
         max_batch: Most inputs of a batch; those of one request may fall into several.
-        max_delay: Seconds that the oldest waiting input waits for others. A full batch never
-            waits, so that under load there is no delay.
+        max_delay: Seconds that an input waits for others once the guard is free: whoever has just
+            been answered may ask again, and a guard's work is mostly by the batch. A full batch
+            never waits.
         max_queue: Most inputs that wait.
         observe: Called with each judged batch before its requests are answered, so that books
             are never behind what a client has seen. What it raises is logged.
@@ -114,13 +115,14 @@ class Batcher:
 
     def _next_batch(self) -> list[tuple[Ticket, int]]:
         """Wait for inputs of one guard; none are left once stopped."""
+        free = time.perf_counter()
         with self._changed:
             while True:
                 while not self._waiting:
                     if self._stopping:
                         return []
                     self._changed.wait()
-                until = self._waiting[0][0].submitted + self.max_delay
+                until = max(self._waiting[0][0].submitted, free) + self.max_delay
                 while len(self._waiting) < self.max_batch and not self._stopping:
                     left = until - time.perf_counter()
                     if left <= 0:
