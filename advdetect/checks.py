@@ -54,6 +54,8 @@ def check_images(images: Tensor, *, shape: tuple[int, int, int] | None = None) -
         )
     if len(images) == 0:
         raise InputError("expected at least one image, got none")
+    if images.numel() == 0:
+        raise InputError(f"expected images with pixels, got shape {tuple(images.shape)}")
     if not torch.isfinite(images).all():
         raise InputError("pixels must be finite, got NaN or infinity")
     low, high = images.min().item(), images.max().item()

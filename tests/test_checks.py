@@ -61,6 +61,7 @@ PIXELS = torch.full((2, 1, 2, 2), 0.5)
         (PIXELS[0], r"of shape \(n, c, h, w\), got \(1, 2, 2\)"),
         (PIXELS.byte(), "got torch.uint8: divide 8-bit pixels by 255"),
         (PIXELS[:0], "at least one image, got none"),
+        (PIXELS[..., :0], r"expected images with pixels, got shape \(2, 1, 2, 0\)"),
         (PIXELS * torch.nan, "pixels must be finite, got NaN or infinity"),
         (PIXELS * torch.inf, "pixels must be finite, got NaN or infinity"),
         (PIXELS * 3, r"must lie in \[0, 1\], got \[1.5, 1.5\]: give the model raw pixels"),

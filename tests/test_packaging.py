@@ -100,6 +100,10 @@ def test_the_wheel_carries_data_models_and_licences(built, folder):
     expected = {
         "advdetect/py.typed",
         "advdetect/report/page.css",
+        "advdetect/service/page/index.html",
+        "advdetect/service/page/style.css",
+        "advdetect/service/page/icon.svg",
+        "advdetect/service/page/main.js",
         "advdetect/data/LICENSE.fashion-mnist",
         "advdetect/data/files/t10k-images-idx3-ubyte.gz",
         "advdetect/data/files/t10k-labels-idx1-ubyte.gz",

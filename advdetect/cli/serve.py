@@ -33,6 +33,12 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow other hosts than this without a token.")
     ] = False,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page/--no-page", help="Serve the page at /, with samples, reasons and attacks."
+        ),
+    ] = True,
     threads: o.Threads = None,
     access_log: Annotated[bool, typer.Option(help="Log a line for each request.")] = True,
     log_format: Annotated[str, typer.Option(help="text, or json: an object a line.")] = "text",
@@ -63,6 +69,7 @@ def serve(
             token=read_token(token_file),
             insecure=insecure,
             max_connections=max_connections,
+            page=page,
         )
         log_to = start_log(log_format, access=access_log)
 

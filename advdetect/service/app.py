@@ -1,5 +1,6 @@
 """The application: routes, errors as JSON, and the gate around them."""
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -15,10 +16,14 @@ from starlette.types import ASGIApp
 from advdetect.service.describing import description_routes
 from advdetect.service.detecting import detect_routes
 from advdetect.service.gate import Gate, error_json
+from advdetect.service.inspecting.routes import NO_TRAFFIC, inspecting_routes
+from advdetect.service.inspecting.workshop import Workshop
 from advdetect.service.open_inference import open_inference_routes
 from advdetect.service.operating import operating_routes
+from advdetect.service.pages import page_routes
 from advdetect.service.refusals import Refused
 from advdetect.service.service import Service
+from advdetect.service.traffic import traffic_routes
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +32,14 @@ PLAIN = {404: ("path", "no such path"), 405: ("method", "this path takes another
 
 def create_app(service: Service) -> ASGIApp:
     """Build the ASGI application of a service; its lifespan has the guard answer, and ends it."""
+    workshop = Workshop() if service.settings.page else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await service.warm_up()
         yield
+        if workshop is not None:
+            await asyncio.to_thread(workshop.stop)
         await service.stop()
 
     app = FastAPI(
@@ -46,10 +54,14 @@ def create_app(service: Service) -> ASGIApp:
     app.include_router(operating_routes(service))
     app.include_router(open_inference_routes(service))
     app.include_router(description_routes())
+    if workshop is not None:
+        app.include_router(page_routes())
+        app.include_router(inspecting_routes(service, workshop))
+        app.include_router(traffic_routes(service))
 
     @app.exception_handler(Refused)
     async def refuse(request: Request, refused: Refused) -> JSONResponse:
-        if request.method == "POST":
+        if request.method == "POST" and request.url.path not in NO_TRAFFIC:
             service.metrics.rejected.labels(refused.reason).inc()
         return JSONResponse(
             error_json(request.url.path, refused), refused.status, headers=refused.headers

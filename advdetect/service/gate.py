@@ -10,6 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from advdetect.service.logs import ACCESS
+from advdetect.service.pages import PATHS
 from advdetect.service.refusals import Refused
 from advdetect.service.service import Service
 
@@ -20,7 +21,8 @@ LONGEST_PATH = 200
 # As nginx: the client went away, or was cut off, before its answer.
 NO_ANSWER = 499
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+# Health, for whoever balances load; the page, which asks for the token and shows it itself.
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", *PATHS})
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
@@ -64,7 +66,9 @@ class Gate:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_RAW_HEADERS]
+                given = list(message.get("headers", ()))
+                own = {name for name, _ in given}  # the page's policy allows its own scripts
+                message["headers"] = given + [pair for pair in _RAW_HEADERS if pair[0] not in own]
                 self._count(scope, status, time.perf_counter() - started)
             else:
                 sent += len(message.get("body", b""))
@@ -97,6 +101,10 @@ class Gate:
             name = host if host.endswith("]") else host.rpartition(":")[0] or host
             if self.service.settings.loopback and name not in LOCAL_NAMES:
                 raise Refused(403, "host", "without a token the service answers to localhost alone")
+            # A browser says whose page asks. What others post they could not read, but it counts.
+            site = headers.get(b"sec-fetch-site", b"none")
+            if scope["method"] == "POST" and site not in (b"none", b"same-origin"):
+                raise Refused(403, "origin", "without a token no other site's page may post")
             return
         if scope["path"] in OPEN_PATHS:
             return

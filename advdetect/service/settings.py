@@ -30,6 +30,7 @@ class Settings:
         token: What clients show as ``Authorization: Bearer TOKEN``; ``None`` asks for none.
         insecure: Listen beyond this machine without a token.
         max_connections: Most connections at a time; of each worker, where there are several.
+        page: Serve the page at ``/``, and what it asks: samples, reasons, attacks.
 
     Raises:
         InputError: a limit below 1, no such port, or another host without a token.
@@ -48,6 +49,7 @@ class Settings:
     token: str | None = None
     insecure: bool = False
     max_connections: int = 2048
+    page: bool = True
 
     def __post_init__(self) -> None:
         for name in LIMITS:
