@@ -21,6 +21,7 @@ from experiments.graph_under_attack import graph_under_attack
 from experiments.knowing import knowing
 from experiments.large import large
 from experiments.paths import paths
+from experiments.serving import serving
 from experiments.width import width
 
 from advdetect.errors import AdvDetectError
@@ -37,6 +38,7 @@ EXPERIMENTS: dict[str, Callable[[Path, Path | None], None]] = {
     "width": width,
     "paths": paths,
     "large": large,
+    "serving": serving,
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """advdetect serve."""
 
-import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ def serve(
     guard: o.GuardName,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own guard.")] = 1,
     max_batch: Annotated[int, typer.Option(help="Most inputs judged together.")] = 64,
     max_delay_ms: Annotated[
         float, typer.Option(help="How long an input waits for others to be judged with.")
@@ -23,6 +24,9 @@ def serve(
     max_bytes: Annotated[int, typer.Option(help="Most bytes of one request.")] = 16 * 2**20,
     max_pixels: Annotated[int, typer.Option(help="Most pixels of one picture.")] = 2**24,
     timeout: Annotated[float, typer.Option(help="Seconds for a request; then 503.")] = 10.0,
+    max_connections: Annotated[
+        int, typer.Option(help="Most connections at a time, of each worker; then 503.")
+    ] = 2048,
     token_file: Annotated[
         Path | None, typer.Option(help="File with the token that clients must show.")
     ] = None,
@@ -36,16 +40,22 @@ def serve(
         ),
     ] = True,
     threads: o.Threads = None,
+    access_log: Annotated[bool, typer.Option(help="Log a line for each request.")] = True,
+    log_format: Annotated[str, typer.Option(help="text, or json: an object a line.")] = "text",
 ) -> None:
     """Judge pictures over HTTP, until SIGTERM; SIGHUP loads the guard anew.
 
     Example: advdetect serve fashion-resnet
     """
     with one_line_errors():
+        from advdetect.errors import InputError
         from advdetect.service.extra import check_extra
+        from advdetect.service.logs import FORMS, start_log
         from advdetect.service.settings import Settings, read_token
 
         check_extra()
+        if log_format not in FORMS:
+            raise InputError(f"a log is written as {' or '.join(FORMS)}, not as {log_format!r}")
         settings = Settings(
             host=host,
             port=port,
@@ -58,14 +68,34 @@ def serve(
             timeout=timeout,
             token=read_token(token_file),
             insecure=insecure,
+            max_connections=max_connections,
             page=page,
         )
-        from advdetect.service.running import serve as run
+        log_to = start_log(log_format, access=access_log)
 
-        if threads is not None:
-            import torch
+        def say(text: str) -> None:
+            with suppress(OSError):  # a full disk is no reason not to serve
+                tell(text)
 
-            torch.set_num_threads(threads)
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-        logging.getLogger("advdetect").setLevel(logging.INFO)
-        run(guard, settings, tell=tell)
+        if workers == 1:
+            from advdetect.service.running import serve as run
+
+            if threads is not None:
+                import torch
+
+                torch.set_num_threads(threads)
+            run(guard, settings, tell=say, log_to=log_to)
+            return
+        from advdetect.service.false_warnings import RATE
+        from advdetect.service.supervising import supervise
+
+        supervise(
+            guard,
+            settings,
+            workers=workers,
+            threads=threads,
+            form=log_format,
+            access=access_log,
+            rate=RATE,
+            tell=say,
+        )

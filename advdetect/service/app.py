@@ -31,14 +31,13 @@ PLAIN = {404: ("path", "no such path"), 405: ("method", "this path takes another
 
 
 def create_app(service: Service) -> ASGIApp:
-    """Build the ASGI application of a service; its lifespan warms the guard up and stops it."""
+    """Build the ASGI application of a service; its lifespan has the guard answer, and ends it."""
     workshop = Workshop() if service.settings.page else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(service.warm_up())
+        await service.warm_up()
         yield
-        await warming
         if workshop is not None:
             await asyncio.to_thread(workshop.stop)
         await service.stop()

@@ -51,20 +51,29 @@ class Batcher:
 
     Args:
         max_batch: Most inputs of a batch; those of one request may fall into several.
-        max_delay: Seconds that the oldest waiting input waits for others. A full batch never
-            waits, so that under load there is no delay.
+        max_delay: Seconds that an input waits for others once the guard is free: whoever has just
+            been answered may ask again, and a guard's work is mostly by the batch. A full batch
+            never waits.
         max_queue: Most inputs that wait.
         observe: Called with each judged batch before its requests are answered, so that books
             are never behind what a client has seen. What it raises is logged.
+        note_depth: Told how many inputs wait, whenever that changes.
     """
 
     def __init__(
-        self, *, max_batch: int, max_delay: float, max_queue: int, observe: Observer
+        self,
+        *,
+        max_batch: int,
+        max_delay: float,
+        max_queue: int,
+        observe: Observer,
+        note_depth: Callable[[int], None] = lambda depth: None,
     ) -> None:
         self.max_batch = max_batch
         self.max_delay = max_delay
         self.max_queue = max_queue
         self._observe = observe
+        self._note_depth = note_depth
         self._waiting: deque[tuple[Ticket, int]] = deque()
         self._changed = threading.Condition()
         self._stopping = False
@@ -89,6 +98,7 @@ class Batcher:
             if len(self._waiting) + len(images) > self.max_queue:
                 raise Refused(503, "busy", "too many inputs wait already: ask again later")
             self._waiting.extend((ticket, i) for i in range(len(images)))
+            self._note_depth(len(self._waiting))
             self._changed.notify()
         return ticket.promise
 
@@ -105,13 +115,14 @@ class Batcher:
 
     def _next_batch(self) -> list[tuple[Ticket, int]]:
         """Wait for inputs of one guard; none are left once stopped."""
+        free = time.perf_counter()
         with self._changed:
             while True:
                 while not self._waiting:
                     if self._stopping:
                         return []
                     self._changed.wait()
-                until = self._waiting[0][0].submitted + self.max_delay
+                until = max(self._waiting[0][0].submitted, free) + self.max_delay
                 while len(self._waiting) < self.max_batch and not self._stopping:
                     left = until - time.perf_counter()
                     if left <= 0:
@@ -129,6 +140,7 @@ class Batcher:
             entry = self._waiting.popleft()
             if not ticket.promise.done():  # given up, or failed with another of its inputs
                 batch.append(entry)
+        self._note_depth(len(self._waiting))
         return batch
 
     def _answer(self, batch: list[tuple[Ticket, int]]) -> None:

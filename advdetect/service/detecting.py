@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advdetect.service.bodies import Submitted, parse_body
 from advdetect.service.decoding import decode
-from advdetect.service.reading import read_body
+from advdetect.service.reading import SMALL_BODY, read_body
 from advdetect.service.refusals import Refused
 from advdetect.service.schemas import DETECT_BODY, ERRORS, Verdicts
 from advdetect.service.served import Judged, Served
@@ -41,14 +41,17 @@ def detect_routes(service: Service) -> APIRouter:
             read = time.perf_counter()
             kind = request.headers.get("content-type")
             work = partial(_decode_all, body, kind, service, served, resize)
-            decoded = await service.decode(work, len(body))
+            # Resizing, a small body may be a large picture.
+            slow = resize or len(body) > SMALL_BODY
+            until = request.scope["advdetect.until"]
+            decoded = await service.decode(work, slow=slow, until=until)
         spent = time.perf_counter() - read
         service.metrics.decode.observe(spent)
         images = [image for _, image in decoded if isinstance(image, Tensor)]
         submitted = time.perf_counter()
         judged: list[Judged] = []
         if images:
-            judged = await service.judge(served, images, request.scope["advdetect.until"])
+            judged = await service.judge(served, images, until)
         verdicts = iter(judged)
         results: list[dict[str, Any]] = []
         for given, image in decoded:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advdetect.detectors.conformal import ConformalCalibration
+from advdetect.service.false_warnings import RATE
 
 # Fine where attacks show, coarse elsewhere.
 EDGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -105,7 +106,7 @@ class DriftTest:
         self,
         calibration: ConformalCalibration,
         *,
-        rate: float = 0.01,
+        rate: float = RATE,
         window: int = 1000,
         seed: int = 0,
     ) -> None:

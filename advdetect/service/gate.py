@@ -9,11 +9,17 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from advdetect.service.logs import ACCESS
 from advdetect.service.pages import PATHS
 from advdetect.service.refusals import Refused
 from advdetect.service.service import Service
 
 log = logging.getLogger(__name__)
+access = logging.getLogger(ACCESS)
+
+LONGEST_PATH = 200
+# As nginx: the client went away, or was cut off, before its answer.
+NO_ANSWER = 499
 
 # Health, for whoever balances load; the page, which asks for the token and shows it itself.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", *PATHS})
@@ -51,30 +57,43 @@ class Gate:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
+        metrics = self.service.metrics
         scope["advdetect.until"] = time.monotonic() + self.service.settings.timeout
-        status = 0
+        metrics.accepted.inc()
+        status = sent = 0
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 given = list(message.get("headers", ()))
                 own = {name for name, _ in given}  # the page's policy allows its own scripts
                 message["headers"] = given + [pair for pair in _RAW_HEADERS if pair[0] not in own]
                 self._count(scope, status, time.perf_counter() - started)
+            else:
+                sent += len(message.get("body", b""))
             await send(message)
 
         try:
             self._check(scope)
             await self.app(scope, receive, send_with_headers)
         except Refused as refused:
+            if scope["method"] == "POST":
+                metrics.rejected.labels(refused.reason).inc()
             await _answer(send_with_headers, scope, refused)
         except Exception:
             # What a route raised was logged and answered before it came here.
             if status != 500:
                 log.exception("an answer failed")
+        finally:
+            if not status:
+                metrics.lost.inc()
+            if access.isEnabledFor(logging.INFO):
+                _log(scope, status or NO_ANSWER, sent, time.perf_counter() - started)
 
     def _check(self, scope: Scope) -> None:
+        if scope.get("state", {}).get("surplus"):
+            raise Refused(503, "connections", "too many connections: ask again later", close=True)
         headers = dict(scope["headers"])
         if self._authorization is None:
             # Keeps a web page that points its own name at this machine from reading answers.
@@ -107,6 +126,24 @@ async def _answer(send: Send, scope: Scope, refused: Refused) -> None:
     raw = [(k.lower().encode(), v.encode()) for k, v in (headers | refused.headers).items()]
     await send({"type": "http.response.start", "status": refused.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
+
+
+def _log(scope: Scope, status: int, sent: int, seconds: float) -> None:
+    """Write a request's line: neither its query, which may hold a secret, nor its body."""
+    request = {
+        "client": (scope.get("client") or ("-",))[0],
+        "method": scope["method"],
+        # Escaped: a line must not be of a stranger's making.
+        "path": ascii(scope["path"][:LONGEST_PATH])[1:-1],
+        "status": status,
+        "bytes": sent,
+        "milliseconds": round(1000 * seconds, 1),
+    }
+    access.info(
+        "%(client)s %(method)s %(path)s %(status)d %(bytes)d bytes %(milliseconds)s ms",
+        request,
+        extra={"request": request},
+    )
 
 
 def error_json(path: str, refused: Refused) -> dict[str, Any]:

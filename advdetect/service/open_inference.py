@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from advdetect.service.reading import read_body
+from advdetect.service.reading import SMALL_BODY, read_body
 from advdetect.service.refusals import Refused
 from advdetect.service.schemas import OpenError, errors
 from advdetect.service.served import Judged, Served
@@ -116,12 +116,12 @@ async def _infer(service: Service, served: Served, request: Request) -> Response
         started = time.perf_counter()
         length = request.headers.get(LENGTH)
         work = partial(parse_infer, body, length, served.guard.input_shape, service.settings)
-        asked = await service.decode(work, len(body))
+        until = request.scope["advdetect.until"]
+        asked = await service.decode(work, slow=len(body) > SMALL_BODY, until=until)
     service.metrics.decode.observe(time.perf_counter() - started)
     unknown = [name for name in asked.outputs or () if name not in OUTPUTS]
     if unknown:
         raise Refused(400, "request", f"outputs are {', '.join(OUTPUTS)}")
-    until = request.scope["advdetect.until"]
     judged = await service.judge(served, list(asked.images), until)
     return _respond(served, asked, judged)
 

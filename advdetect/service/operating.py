@@ -1,5 +1,6 @@
 """What operators ask: alive, ready, the books, another guard."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -30,7 +31,9 @@ def operating_routes(service: Service) -> APIRouter:
 
     @router.get("/metrics", response_class=Response, summary="The books, for Prometheus")
     async def metrics() -> Response:
-        return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        # Aside: the books of many workers take a while to add up.
+        books = await asyncio.to_thread(service.metrics.text)
+        return Response(books, headers={"Content-Type": CONTENT_TYPE})
 
     @router.post(
         "/v1/reload",

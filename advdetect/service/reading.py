@@ -12,6 +12,8 @@ from advdetect.service.service import Service
 
 # What all requests together may hold in memory, in bodies of the largest size.
 BODIES = 16
+# Below this a picture of the guard's size is decoded sooner than a thread is woken for it.
+SMALL_BODY = 64 * 1024
 
 
 @asynccontextmanager

@@ -7,30 +7,85 @@ import signal
 import socket
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import uvicorn
 
-from advdetect.errors import AdvDetectError, InputError
+from advdetect.errors import AdvDetectError
 from advdetect.service.app import create_app
 from advdetect.service.connections import hurried
+from advdetect.service.listening import address_of, allow_connections, bind
+from advdetect.service.logs import AsideHandler
+from advdetect.service.memory import Tidying
 from advdetect.service.served import Served
 from advdetect.service.service import Service
-from advdetect.service.settings import Settings
+from advdetect.service.settings import GRACE, Settings
 
 log = logging.getLogger("advdetect.service")
 
-# Beyond the time limit of requests: what was accepted is answered, or told that its time is up.
-GRACE = 5
+# Connections that the system holds for us until we take them.
+BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
-    """Uvicorn with our signals: SIGTERM and SIGINT end it with status 0, SIGHUP reloads."""
+    """Uvicorn around a service, with signals of our choice.
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    Args:
+        service: The service.
+        settings: Limits and manners.
+        signals: What to do on each, in the main thread; ``None`` for those of a service that has
+            no supervisor.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        settings: Settings,
+        signals: Mapping[signal.Signals, Callable[[], None]] | None = None,
+    ) -> None:
+        config = uvicorn.Config(
+            create_app(service),
+            http=hurried(settings.timeout, settings.max_connections),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            # Of asyncio, this is also how many are taken at a time: one of several workers must
+            # not take all that wait.
+            backlog=BACKLOG if signals is None else 1,
+            timeout_graceful_shutdown=int(settings.timeout) + GRACE,
+        )
         super().__init__(config)
         self.service = service
+        self._tidying = Tidying()
+        self._alone = signals is None
+        self._signals = self._usual_signals() if signals is None else signals
         self._reloads: set[asyncio.Task[None]] = set()
+
+    def _usual_signals(self) -> Mapping[signal.Signals, Callable[[], None]]:
+        """SIGTERM and SIGINT end it with status 0, SIGHUP reloads."""
+        return {signal.SIGTERM: self.end, signal.SIGINT: self.end, signal.SIGHUP: self._reload}
+
+    def end(self) -> None:
+        """Accept nothing more, answer what was accepted, and end."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, once the guard has answered."""
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)
+        served = self.service.served
+        self.service.metrics.workers.set(1)
+        if self._alone:
+            log.info("ready: guard %s, fingerprint %s", served.name, served.fingerprint)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Keep the books of what nobody tells us, ten times a second, and tidy up."""
+        self._tidying.look()
+        self.service.metrics.connections.set(len(self.server_state.connections))
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -39,13 +94,12 @@ class Server(uvicorn.Server):
             yield
             return
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        for number, handler in self._signals.items():
+            loop.add_signal_handler(number, handler)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in self._signals:
                 loop.remove_signal_handler(number)
 
     def _reload(self) -> None:
@@ -59,29 +113,39 @@ class Server(uvicorn.Server):
         task.add_done_callback(self._reloads.discard)
 
 
-def serve(name: str, settings: Settings, *, tell: Callable[[str], None]) -> None:
-    """Serve a guard until a signal ends it.
+def serve(
+    name: str, settings: Settings, *, tell: Callable[[str], None], log_to: AsideHandler
+) -> None:
+    """Serve a guard in this process until a signal ends it.
 
     Args:
         name: A guard's folder, or a shipped model's name.
         settings: Limits and manners.
         tell: Told where the service listens.
+        log_to: The log, whose losses are entered into the books.
 
     Raises:
         InputError: the address cannot be listened on.
         AdvDetectError: there is no such guard, or it is damaged.
     """
+    allow_connections(settings.max_connections)
     listening = bind(settings)
     try:
         served = Served.load(name)
-        logging.raiseExceptions = False  # a full disk must not cost an answer
-        # Odd pictures make decoders warn, once each and on standard error: strangers' to choose.
-        warnings.filterwarnings("ignore", module="PIL")
-        host, port = listening.getsockname()[:2]
-        tell(f"serving {served.name} on http://{f'[{host}]' if ':' in host else host}:{port}")
-        asyncio.run(run(served, settings, name, listening))
+        quieten_decoders()
+        tell(f"serving {served.name} on {address_of(listening)}")
+
+        def started(server: Server) -> None:
+            log_to.count = server.service.metrics.unwritten.inc
+
+        asyncio.run(run(served, settings, name, listening, started))
     finally:
         listening.close()
+
+
+def quieten_decoders() -> None:
+    """Odd pictures make decoders warn, once each and on standard error: strangers' to choose."""
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 async def run(
@@ -92,39 +156,6 @@ async def run(
     started: Callable[[Server], None] = lambda server: None,
 ) -> None:
     """Serve on a bound socket; ``started`` gets the server, to end it by ``should_exit``."""
-    service = Service(served, settings, source)
-    config = uvicorn.Config(
-        create_app(service),
-        http=hurried(settings.timeout),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        timeout_graceful_shutdown=int(settings.timeout) + GRACE,
-    )
-    server = Server(config, service)
+    server = Server(Service(served, settings, source), settings)
     started(server)
     await server.serve(sockets=[listening])
-
-
-def bind(settings: Settings) -> socket.socket:
-    """Take the address before a guard is loaded; nobody can connect until it listens.
-
-    Raises:
-        InputError: it is taken, or not this machine's.
-    """
-    try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-        except OSError:
-            listening.close()
-            raise
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise InputError(f"cannot listen on {where}: {error.strerror}") from None
-    return listening

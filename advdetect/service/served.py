@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from advdetect.guard import Guard
-from advdetect.workflows.guards import guard_folder, load_guard_once
+from advdetect.workflows.guards import DESCRIPTION, load_guard_once
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,21 @@ class Served:
     alone: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def load(cls, name: str) -> Self:
+    def load(cls, name: str, *, copy: Path | None = None) -> Self:
         """Read a guard, verify it, and have it answer once.
+
+        Args:
+            name: A guard's folder, or a shipped model's name.
+            copy: Where the guard of that name is read from instead.
 
         Raises:
             AdvDetectError: there is none, or it is damaged, or cannot answer.
         """
-        guard, fingerprint = load_guard_once(name)
-        folder = guard_folder(name)
-        shipped = not (Path(name) / "guard.json").is_file()
+        guard, fingerprint = load_guard_once(name if copy is None else str(copy))
         answer = guard(torch.full((1, *guard.input_shape), 0.5, device=_device(guard)))
         return cls(
             guard,
-            Path(name if shipped else folder.resolve()).name,
+            _name(name),
             fingerprint,
             tuple(answer.evidence),
         )
@@ -100,6 +102,11 @@ class Served:
         ]
         done = time.perf_counter()
         return [Judged(row, started, seen - started, done - seen) for row in rows]
+
+
+def _name(name: str) -> str:
+    """A folder's own name, however it is reached; or a shipped model's."""
+    return Path(name).resolve().name if (Path(name) / DESCRIPTION).is_file() else Path(name).name
 
 
 def _device(guard: Guard) -> torch.device:

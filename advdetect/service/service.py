@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from advdetect.errors import AdvDetectError
 from advdetect.service.batching import Batcher
+from advdetect.service.books import SharedBooks
 from advdetect.service.drift import DriftTest
+from advdetect.service.false_warnings import RATE
 from advdetect.service.metrics import Metrics
 from advdetect.service.refusals import Refused
 from advdetect.service.served import Judged, Served
@@ -23,9 +25,6 @@ from advdetect.service.settings import Settings
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
-
-# Below this a picture is decoded sooner than a thread is woken for it.
-SMALL_BODY = 64 * 1024
 
 
 @dataclass
@@ -43,16 +42,29 @@ class Service:
         served: The guard, loaded.
         settings: Limits and manners.
         source: Where a reload finds the guard: a folder, or a shipped model's name.
+        shared: Books that other workers keep too.
+        drift_rate: Chance that this service ever warns falsely of drift, with one guard.
+        reloading: What to do for a reload instead, where others must reload as well.
     """
 
-    def __init__(self, served: Served, settings: Settings, source: str) -> None:
+    def __init__(
+        self,
+        served: Served,
+        settings: Settings,
+        source: str,
+        *,
+        shared: SharedBooks | None = None,
+        drift_rate: float = RATE,
+        reloading: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.served = served
         self.settings = settings
         self.source = source
-        self.metrics = Metrics()
+        self.metrics = Metrics(shared)
         self.metrics.serve(served)
         self.books = Books()
-        self.drift = DriftTest(served.guard.calibration)
+        self.drift_rate = drift_rate
+        self.drift = DriftTest(served.guard.calibration, rate=drift_rate)
         self.ready = False
         self.bytes_held = 0
         self.batcher = Batcher(
@@ -60,9 +72,10 @@ class Service:
             max_delay=settings.max_delay,
             max_queue=settings.max_queue,
             observe=self._observe,
+            note_depth=self.metrics.queue_depth.set,
         )
-        self.metrics.watch_queue(lambda: self.batcher.depth)
         self._decoders = ThreadPoolExecutor(2, thread_name_prefix="advdetect-decode")
+        self._reload = reloading or self._reload_alone
         self._reloading = asyncio.Lock()
 
     async def warm_up(self) -> None:
@@ -72,13 +85,21 @@ class Service:
         # Past the queue: the books hold what clients sent, and nothing else.
         await asyncio.to_thread(self.served.judge, [blank])
         self.ready = True
-        log.info("ready: guard %s, fingerprint %s", self.served.name, self.served.fingerprint)
 
-    async def decode(self, work: Callable[[], Value], size: int) -> Value:
-        """Run ``work`` on a body of ``size`` bytes, aside where it is large enough to be slow."""
-        if size <= SMALL_BODY:
+    async def decode(self, work: Callable[[], Value], *, slow: bool, until: float) -> Value:
+        """Run ``work`` on a body, aside where it may be ``slow``.
+
+        Raises:
+            Refused: 503, where no time is left.
+        """
+        if not slow:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
+        promise = asyncio.get_running_loop().run_in_executor(self._decoders, work)
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                return await promise
+        except TimeoutError:
+            raise self._too_late() from None
 
     async def judge(self, served: Served, images: Sequence[Tensor], until: float) -> list[Judged]:
         """Judge the images of a request, together with those of others.
@@ -97,9 +118,7 @@ class Service:
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 judged = await promise
         except TimeoutError:
-            raise Refused(
-                503, "timeout", f"no verdict within {self.settings.timeout:g} seconds"
-            ) from None
+            raise self._too_late() from None
         for found in judged:
             self.metrics.wait.observe(max(0.0, found.started - submitted))
         return judged
@@ -114,21 +133,28 @@ class Service:
                 serves on.
         """
         async with self._reloading:
-            try:
-                served = await asyncio.to_thread(Served.load, self.source)
-            except Exception as error:  # whatever it is, the old guard serves on
-                self.metrics.reloads.labels("refused").inc()
-                if not isinstance(error, AdvDetectError):
-                    log.exception("the new guard cannot answer; the old one serves on")
-                    raise AdvDetectError("the new guard cannot answer") from error
-                log.error("the new guard was refused, the old one serves on: %s", error)
-                raise
-            self.served = served
-            self.drift = DriftTest(served.guard.calibration)
-            self.metrics.serve(served)
-            self.metrics.reloads.labels("loaded").inc()
-            log.info("loaded guard %s, fingerprint %s", served.name, served.fingerprint)
-            return served
+            await self._reload()
+            return self.served
+
+    async def _reload_alone(self) -> None:
+        try:
+            served = await asyncio.to_thread(Served.load, self.source)
+        except Exception as error:  # whatever it is, the old guard serves on
+            self.metrics.reloads.labels("refused").inc()
+            if not isinstance(error, AdvDetectError):
+                log.exception("the new guard cannot answer; the old one serves on")
+                raise AdvDetectError("the new guard cannot answer") from error
+            log.error("the new guard was refused, the old one serves on: %s", error)
+            raise
+        self.put(served)
+        self.metrics.reloads.labels("loaded").inc()
+        log.info("loaded guard %s, fingerprint %s", served.name, served.fingerprint)
+
+    def put(self, served: Served) -> None:
+        """Put a guard in the place of the old one."""
+        self.served = served
+        self.drift = DriftTest(served.guard.calibration, rate=self.drift_rate)
+        self.metrics.serve(served)
 
     async def stop(self) -> None:
         """Answer what was accepted, and end."""
@@ -140,6 +166,9 @@ class Service:
             self.books.requests,
             self.books.inputs,
         )
+
+    def _too_late(self) -> Refused:
+        return Refused(503, "timeout", f"no verdict within {self.settings.timeout:g} seconds")
 
     def _observe(self, served: Served, judged: list[Judged]) -> None:
         """Enter a batch; runs in the batcher's thread."""

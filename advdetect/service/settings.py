@@ -7,6 +7,9 @@ from pathlib import Path
 from advdetect.errors import FileError, InputError
 
 LEAST_TOKEN = 16
+# Beyond the time limit of requests: what was accepted is answered, or told that its time is up.
+GRACE = 5
+LIMITS = ("max_batch", "max_queue", "max_inputs", "max_bytes", "max_pixels", "max_connections")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,7 @@ class Settings:
         timeout: Seconds for a request, from its first byte to its answer.
         token: What clients show as ``Authorization: Bearer TOKEN``; ``None`` asks for none.
         insecure: Listen beyond this machine without a token.
+        max_connections: Most connections at a time; of each worker, where there are several.
         page: Serve the page at ``/``, and what it asks: samples, reasons, attacks.
 
     Raises:
@@ -44,10 +48,11 @@ class Settings:
     timeout: float = 10.0
     token: str | None = None
     insecure: bool = False
+    max_connections: int = 2048
     page: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("max_batch", "max_queue", "max_inputs", "max_bytes", "max_pixels"):
+        for name in LIMITS:
             if getattr(self, name) < 1:
                 raise InputError(f"{name.replace('_', '-')} is at least 1")
         if not 0 <= self.port < 2**16:

@@ -9,6 +9,7 @@ from benchmarks.comparing import Row, Scope
 from benchmarks.overhead import guard_overhead, over_plain
 from benchmarks.recording import recorded_passes
 from benchmarks.scaling import cost_against_size
+from benchmarks.serving import served_requests, throughput
 from benchmarks.similarity import measures
 from benchmarks.spectral import fiedler_cuts
 from benchmarks.training import training_costs
@@ -30,5 +31,6 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "training": Benchmark(training_costs),
     "bits": Benchmark(all_pairs_and_neighbours),
     "spectral": Benchmark(fiedler_cuts),
+    "serving": Benchmark(served_requests, throughput),
     "scaling": Benchmark(cost_against_size),
 }

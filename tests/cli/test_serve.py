@@ -1,6 +1,5 @@
 """advdetect serve, as an operator starts, signals and ends it."""
 
-import os
 import re
 import shutil
 import signal
@@ -8,54 +7,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-
-class Started:
-    """A server process: ``url`` once it says so, and all that it said."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "advdetect", "serve", *map(str, arguments), "--port", "0"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        self.lines = []
-        self.reading = threading.Thread(target=self.lines.extend, args=(self.process.stderr,))
-        self.reading.start()
-
-    def wait_for(self, pattern):
-        for _ in range(1200):
-            for line in self.lines:
-                if found := re.search(pattern, line):
-                    return found
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.05)
-        raise AssertionError(f"no {pattern!r} in {self.lines}")
-
-    def __enter__(self):
-        self.url = self.wait_for("on (http://.*)")[1]
-        self.wait_for("ready: ")
-        return self
-
-    def end(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        status = self.process.wait(30)
-        self.reading.join(5)
-        self.process.stderr.close()
-        return status
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.end()
+from tests.service.processes import Started
 
 
 def test_from_start_to_end(small_guard_folder, small_guard, pictures, tmp_path):

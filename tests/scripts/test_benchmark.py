@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -63,6 +64,22 @@ def test_a_rival_that_is_not_installed_is_named_with_how_to_install_it(
         if row["rival_s"] is None:
             assert "not installed, pip install -e '.[bench]'" in row["rival"]
             assert row["ratio"] is row["max_abs_difference"] is None
+
+
+@pytest.mark.slow
+def test_serving_beside_the_bare_model(tmp_path):
+    path = tmp_path / "serving.json"
+    done = run("serving", "--quick", "--json", path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"concurrency 8: \d+ requests a second, bare model \d+: \d", done.stdout)
+    rows = json.loads(path.read_text())["rows"]
+    assert rows[0]["case"] == "start to ready"
+    assert rows[0]["max_abs_difference"] < 1e-5  # the bare model is the same model
+    ends = [row["case"].partition(": ")[2].partition(" (")[0] for row in rows[1:]]
+    assert ends == ["a request", "p50", "p95", "p99"] * 3
+    for row in rows:
+        assert list(row) == KEYS
+        assert row["ratio"] == pytest.approx(row["rival_s"] / row["ours_s"])
 
 
 def test_an_unknown_name_is_one_line():

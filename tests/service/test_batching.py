@@ -97,6 +97,19 @@ def test_a_lone_input_waits_for_company_and_no_longer(batcher):
     assert time.perf_counter() - started < 0.7
 
 
+def test_whoever_was_just_answered_can_join_those_who_waited(batcher):
+    guard, some = Slow(), batcher(max_delay=0.8)
+    first = some.submit(guard, images(0))
+    assert guard.begun.wait(10)
+    second = some.submit(guard, images(1))
+    time.sleep(1)  # longer than any delay, while the guard is busy
+    guard.go.set()
+    assert labels(first) == [0]
+    third = some.submit(guard, images(2))
+    assert (labels(second), labels(third)) == ([1], [2])
+    assert guard.batches == [[0], [1, 2]]
+
+
 def test_a_full_queue_refuses_at_once(batcher):
     guard, some = Slow(), batcher(max_queue=3)
     first = some.submit(guard, images(0))

@@ -8,6 +8,7 @@ import pytest
 
 from advdetect.detectors.conformal import ConformalCalibration
 from advdetect.service.drift import DriftTest
+from advdetect.service.false_warnings import share_of_rate
 
 RATE = 0.05
 
@@ -54,6 +55,26 @@ def test_false_warnings_are_no_more_than_stated(calibration):
     # Three standard errors above the stated rate would be surprising.
     assert warned / lives <= RATE + 3 * math.sqrt(RATE * (1 - RATE) / lives)
     assert warned / lives <= RATE  # what these seeds give: Ville's bound is not reached
+
+
+def test_the_shares_of_all_workers_add_up_to_the_rate():
+    for workers in (2, 5):
+        shares = [share_of_rate(RATE, workers, life) for life in range(1, 10_000)] * workers
+        assert RATE * 0.999 < sum(shares) < RATE
+
+
+def test_false_warnings_of_several_workers_are_no_more_than_stated():
+    """Eight judge a part of the traffic each; a whole rate for each would be too much."""
+
+    def warns(seed, rate):
+        generator = np.random.default_rng(seed)
+        calibration = ConformalCalibration(generator.normal(size=40))
+        tests = [DriftTest(calibration, rate=rate, window=150, seed=i) for i in range(8)]
+        return any(test.add(generator.normal(size=150).tolist(), [0] * 150) for test in tests)
+
+    shared = sum(warns(seed, share_of_rate(0.2, 8, 1)) for seed in range(60)) / 60
+    whole = sum(warns(seed, 0.2) for seed in range(60)) / 60
+    assert shared <= 0.2 < whole
 
 
 def test_without_the_calibration_samples_share_it_would_warn_falsely(monkeypatch):

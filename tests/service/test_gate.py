@@ -83,7 +83,7 @@ def test_errors_are_json_and_tell_nothing_of_the_inside(server, monkeypatch, cap
     }
     assert server.client.get("/v1/detect").json()["error"]["reason"] == "method"
     assert server.client.delete("/v2").json() == {"error": "this path takes another method"}
-    monkeypatch.setattr(type(server.service), "decode", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(server.service), "decode", lambda *_, **__: 1 / 0)
     response = server.client.post("/v1/detect", content=b"x", headers={"Content-Type": "image/png"})
     assert response.status_code == 500
     assert response.json() == {
