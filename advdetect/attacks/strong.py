@@ -36,8 +36,8 @@ class Cascade(Search):
 
 # AutoAttack's. Square costs most, and comes last.
 QUERIES = 5000
-# In linf FAB adds little to targeted Auto-PGD, so that it aims at the likeliest classes alone. In L2
-# it breaks what was trained to withstand linf, whose gradients vanish within the budget.
+# In linf FAB adds little to targeted Auto-PGD: it aims at the likeliest classes alone. In L2 it
+# breaks what was trained to withstand linf, whose gradients vanish within the budget.
 FAB_TARGETS = {"linf": 3, "l2": 9}
 
 
