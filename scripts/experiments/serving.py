@@ -13,7 +13,7 @@ from experiments.printing import console, show, track
 N = 100_000
 SHARE = 0.8
 PARTS = 100
-WARM = 10  # parts, after which memory counts
+WARM = 5  # parts, after which memory counts
 ROUNDS, SECONDS = 5, 4.0
 
 
