@@ -61,12 +61,9 @@ def test_the_first_of_several_successes_at_one_image_is_kept_whole():
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_each_norm_has_a_member_of_each_kind(norm):
     members = strong(norm).members
-    assert [type(member).__name__ for member in members] == [
-        "CrossEntropyAutoPGD",
-        "TargetedAutoPGD",
-        "FastAdaptiveBoundary",
-        {"linf": "LinfSquare", "l2": "L2Square"}[norm],
-    ]
+    kinds = [type(member).__name__ for member in members]
+    assert sorted(kinds[1:3]) == ["FastAdaptiveBoundary", "TargetedAutoPGD"]
+    assert kinds[::3] == ["CrossEntropyAutoPGD", {"linf": "LinfSquare", "l2": "L2Square"}[norm]]
     assert {member.norm for member in members} == {norm}
 
 
