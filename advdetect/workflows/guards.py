@@ -47,10 +47,15 @@ def guard_folder(name: str) -> Path:
     for folder in (Path(name), shipped):
         if (folder / DESCRIPTION).is_file():
             return folder
+    guarded = [
+        model
+        for model in shipped_models()
+        if (models_folder() / model / "guard" / DESCRIPTION).is_file()
+    ]
     what = f"it holds no {DESCRIPTION}" if Path(name).exists() else "no such folder"
     raise FileError(
         f"no guard {name!r} ({what}): expected a folder written by advdetect fit, "
-        f"or one of {', '.join(shipped_models())}"
+        f"or one of {', '.join(guarded)}"
     )
 
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from advdetect.errors import FileError
-from advdetect.workflows.guards import load_guard
+from advdetect.workflows.guards import guard_folder, load_guard
 
 
 def test_a_folder_or_a_shipped_models_name(small_guard_folder, tmp_path, monkeypatch):
@@ -30,3 +30,9 @@ def test_says_what_is_missing(tmp_path):
         FileError, match=r"\(it holds no guard.json\): expected a folder written by"
     ):
         load_guard(str(tmp_path))
+
+
+def test_names_the_shipped_models_that_have_a_guard():
+    with pytest.raises(FileError, match="or one of fashion-pair-dcor, .*fashion-resnet") as refused:
+        guard_folder("nothing")
+    assert "tiny-10" not in str(refused.value)
