@@ -20,7 +20,8 @@ from advdetect import data
 from advdetect.data import ImageSet
 from advdetect.ensembles import Step, TrainingConfig
 from advdetect.errors import AdvDetectError, InputError
-from advdetect.workflows.training import CONFIG, HISTORY, train_model
+from advdetect.workflows.diary import HISTORY
+from advdetect.workflows.training import CONFIG, train_model
 
 MODELS = Path(__file__).parents[1] / "models"
 
@@ -110,7 +111,7 @@ RECIPES = (
         "fashion-robust-pair": fashion(
             epochs=16, members=2, penalty="partial-dcor", weight=1.0, **ROBUST
         ),
-        # 92 % within two hours: wide, shallow, no more than a dozen and a half epochs.
+        # Wide, shallow and short: for two cores and less than two hours.
         "cifar10-resnet": cifar(
             epochs=18,
             learning_rate=0.1,

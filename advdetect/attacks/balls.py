@@ -1,9 +1,15 @@
-"""The geometry of a budget: random points, steepest steps, the way back inside."""
+"""The geometry of a budget: sizes, random points, steepest steps, the way back inside."""
 
 import torch
 from torch import Tensor
 
 from advdetect.attacks.base import Norm
+
+
+def perturbation_size(difference: Tensor, norm: Norm) -> Tensor:
+    """Return the ``(n,)`` norm of each picture's difference."""
+    order = float("inf") if norm == "linf" else 2
+    return torch.linalg.vector_norm(difference.flatten(1), ord=order, dim=1)
 
 
 def random_point(images: Tensor, eps: float, norm: Norm, generator: torch.Generator) -> Tensor:
@@ -14,7 +20,7 @@ def random_point(images: Tensor, eps: float, norm: Norm, generator: torch.Genera
     else:
         noise = torch.randn(images.shape, generator=generator)
         radius = eps * torch.rand(len(images), generator=generator)
-        noise *= _each(radius / noise.flatten(1).norm(dim=1).clamp(min=1e-12))
+        noise *= each(radius / noise.flatten(1).norm(dim=1).clamp(min=1e-12))
     return (images + noise.to(images)).clamp(0, 1)
 
 
@@ -23,7 +29,7 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
     if norm == "linf":
         return -gradient.sign()
     size = gradient.flatten(1).norm(dim=1)
-    return -gradient / _each(size.clamp(min=1e-12))
+    return -gradient / each(size.clamp(min=1e-12))
 
 
 def project(moved: Tensor, images: Tensor, eps: float, norm: Norm) -> Tensor:
@@ -32,8 +38,9 @@ def project(moved: Tensor, images: Tensor, eps: float, norm: Norm) -> Tensor:
         return torch.minimum(torch.maximum(moved, images - eps), images + eps).clamp(0, 1)
     change = moved.clamp(0, 1) - images
     size = change.flatten(1).norm(dim=1)
-    return (images + change * _each((eps / size.clamp(min=1e-12)).clamp(max=1))).clamp(0, 1)
+    return (images + change * each((eps / size.clamp(min=1e-12)).clamp(max=1))).clamp(0, 1)
 
 
-def _each(values: Tensor) -> Tensor:
+def each(values: Tensor) -> Tensor:
+    """Shape ``(n,)`` values, one a picture, to go with ``(n, c, h, w)`` pictures."""
     return values.view(-1, 1, 1, 1)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from advdetect.attacks.balls import perturbation_size
 from advdetect.attacks.base import Budget
 from advdetect.attacks.foolbox_attacks import foolbox
 from advdetect.attacks.freezing import channels_last, frozen
@@ -108,12 +109,6 @@ def attack_chunk(
         round(forwards / n),
         round(backwards / n),
     )
-
-
-def perturbation_size(difference: Tensor, norm: str) -> Tensor:
-    """Return the ``(n,)`` norm, ``linf`` or ``l2``, of each picture's difference."""
-    order = float("inf") if norm == "linf" else 2
-    return torch.linalg.vector_norm(difference.flatten(1), ord=order, dim=1)
 
 
 def _perturb(

@@ -5,7 +5,9 @@ from typing import final
 import torch
 from torch import Tensor
 
+from advdetect.attacks.balls import each, perturbation_size, project
 from advdetect.attacks.base import Norm
+from advdetect.attacks.losses import target_gap
 from advdetect.attacks.searching import Hold, Search, aims
 
 OVERSHOOT = 1.05  # of each move onto the boundary's linear model
@@ -50,8 +52,8 @@ class FastAdaptiveBoundary(Search):
             moved = moved.detach().requires_grad_()
             with torch.enable_grad():
                 logits = hold.classify(moved)
-                gap = _gap(logits, targets, hold.labels[rows])
-            inside = _size(moved.detach() - images, self.norm) <= hold.eps
+                gap = target_gap(logits, hold.labels[rows], targets)
+            inside = perturbation_size(moved.detach() - images, self.norm) <= hold.eps
             hold.judge(moved[inside], rows[inside], logits[inside])
             left = hold.holds(rows)
             if not left.any():
@@ -62,6 +64,7 @@ class FastAdaptiveBoundary(Search):
                 for part in (rows, targets, images, moved.detach(), gap.detach(), gradient)
             )
             moved = self._step(moved, images, gap, gradient)
+        hold.attempt(project(moved, images, hold.eps, self.norm), rows)
 
     def _step(self, moved: Tensor, images: Tensor, gap: Tensor, gradient: Tensor) -> Tensor:
         """From each point to the next."""
@@ -71,11 +74,11 @@ class FastAdaptiveBoundary(Search):
         change = (gradient * (moved - images)).flatten(1).sum(1)
         near = onto_plane(moved, gradient, -gap, self.norm)
         far = onto_plane(images, gradient, change - gap, self.norm)
-        sizes = _size(near, self.norm), _size(far, self.norm)
-        pull = _each((sizes[0] / (sizes[0] + sizes[1]).clamp(min=1e-12)).clamp(max=PULL))
+        sizes = perturbation_size(near, self.norm), perturbation_size(far, self.norm)
+        pull = each((sizes[0] / (sizes[0] + sizes[1]).clamp(min=1e-12)).clamp(max=PULL))
         ahead = (1 - pull) * (moved + OVERSHOOT * near) + pull * (images + OVERSHOOT * far)
         back = images + BACK * (moved - images)
-        return torch.where(_each(across), back, ahead).clamp(0, 1)
+        return torch.where(each(across), back, ahead).clamp(0, 1)
 
 
 def onto_plane(pixels: Tensor, normal: Tensor, rise: Tensor, norm: Norm) -> Tensor:
@@ -92,7 +95,7 @@ def onto_plane(pixels: Tensor, normal: Tensor, rise: Tensor, norm: Norm) -> Tens
     Source:
         Croce & Hein 2020, arXiv:1907.02044, section 2.2: the dual is piecewise linear.
     """
-    slope = (normal * _each(rise.sign())).flatten(1)
+    slope = (normal * each(rise.sign())).flatten(1)
     steep = slope.abs()
     room = torch.where(slope > 0, 1 - pixels.flatten(1), pixels.flatten(1))
     # A pixel moves by its pace times a common length, until it is at its end. What the function
@@ -105,28 +108,11 @@ def onto_plane(pixels: Tensor, normal: Tensor, rise: Tensor, norm: Norm) -> Tens
     stopped = (gain * ends).cumsum(1)  # by pixels at their ends
     going = gain.flip(1).cumsum(1).flip(1)  # by those not yet, for a unit of length
     before = torch.cat([torch.zeros_like(stopped[:, :1]), stopped[:, :-1]], 1)
-    enough = before + ends * going >= rise.abs()[:, None]
-    first = torch.where(enough.any(1), enough.to(torch.uint8).argmax(1), enough.shape[1] - 1)[
-        :, None
-    ]
-    length = (rise.abs()[:, None] - before.gather(1, first)) / going.gather(1, first).clamp(
-        min=1e-30
-    )
+    needed = rise.abs()[:, None]
+    enough = before + ends * going >= needed
+    # Where all together are not enough, as far as the last of them goes.
+    last = enough.shape[1] - 1
+    first = torch.where(enough.any(1), enough.to(torch.uint8).argmax(1), last)[:, None]
+    length = (needed - before.gather(1, first)) / going.gather(1, first).clamp(min=1e-30)
     length = torch.minimum(length, ends.gather(1, first)).clamp(min=0)
     return (slope.sign() * torch.minimum(pace * length, room)).view_as(pixels)
-
-
-def _gap(logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-    """Logit of the target above that of the true class, ``(n,)``."""
-    pair = torch.stack([targets, labels], dim=1)
-    target, own = logits.gather(1, pair).unbind(1)
-    return target - own
-
-
-def _size(pictures: Tensor, norm: Norm) -> Tensor:
-    order = torch.inf if norm == "linf" else 2
-    return torch.linalg.vector_norm(pictures.flatten(1), ord=order, dim=1)
-
-
-def _each(values: Tensor) -> Tensor:
-    return values.view(-1, 1, 1, 1)

@@ -1,7 +1,6 @@
 """Fast minimum norm: a ball that shrinks while its surface is adversarial."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,16 +9,15 @@ from foolbox.attacks.base import MinimizationAttack, raise_if_kwargs
 from foolbox.distances import l2, linf
 from torch import Tensor
 
+from advdetect.attacks.balls import each
 from advdetect.attacks.base import Norm
 from advdetect.attacks.losses import margin
-from advdetect.attacks.searching import true_labels, unwrapped
+from advdetect.attacks.searching import Classify, true_labels, unwrapped
 
 # The radius, until something is found, is where a linear model would change its mind. Steps to
 # that very radius come ever closer to the boundary and need never cross it: on a linear model
 # they end on it, on one that curves away they end before it.
 _MARGIN = 1.02
-
-Classify = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def approach(
             torch.where(ever, radius * (1 + gamma), away),
         ).minimum(farthest)
         unit = 1 / _size(gradient, "l2").clamp(min=1e-12)
-        change = change + gradient * _each(unit) * length
+        change = change + gradient * each(unit) * length
         change = _shrink(change, _MARGIN * radius, norm)
         change = (images + change).clamp(0, 1) - images
     return images + best
@@ -142,14 +140,10 @@ def approach(
 
 def _shrink(change: Tensor, radius: Tensor, norm: Norm) -> Tensor:
     if norm == "linf":
-        return change.clamp(-_each(radius), _each(radius))
-    return change * _each((radius / _size(change, "l2").clamp(min=1e-12)).clamp(max=1))
+        return change.clamp(-each(radius), each(radius))
+    return change * each((radius / _size(change, "l2").clamp(min=1e-12)).clamp(max=1))
 
 
 def _size(pictures: Tensor, norm: str) -> Tensor:
     order = {"linf": torch.inf, "l2": 2, "l1": 1}[norm]
     return torch.linalg.vector_norm(pictures.flatten(1), ord=order, dim=1)
-
-
-def _each(values: Tensor) -> Tensor:
-    return values.view(-1, 1, 1, 1)

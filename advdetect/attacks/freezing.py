@@ -44,15 +44,15 @@ def channels_last(model: nn.Module, images: Tensor) -> Iterator[None]:
         yield
         return
     before = [kernel.data for kernel in kernels]
-    for kernel in kernels:
-        kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
     try:
-        # What a convolution gives for two images lies as it does for more.
-        with torch.no_grad(), torch.random.fork_rng([]):
-            model(images[:2])
-    except RuntimeError:
-        _put_back(kernels, before)
-    try:
+        for kernel in kernels:
+            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
+        try:
+            # What a convolution gives for two images lies as it does for more.
+            with torch.no_grad(), torch.random.fork_rng([]):
+                model(images[:2])
+        except RuntimeError:
+            _put_back(kernels, before)
         yield
     finally:
         _put_back(kernels, before)

@@ -10,6 +10,11 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.scatter(1, labels[:, None], -torch.inf).amax(1) - own
 
 
+def target_gap(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """Logit of the target above that of the true class, ``(n,)``; positive: the target is ahead."""
+    return (logits.gather(1, targets[:, None]) - logits.gather(1, labels[:, None])).squeeze(1)
+
+
 def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     """Target's logit above that of the true class, in units of the logits' own spread.
 
@@ -31,7 +36,7 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     Source:
         Croce & Hein 2020, arXiv:2003.01690, equations 6 and 7.
     """
-    gap = (logits.gather(1, targets[:, None]) - logits.gather(1, labels[:, None])).squeeze(1)
+    gap = target_gap(logits, labels, targets)
     classes = logits.shape[1]
     if classes < 3:
         return gap

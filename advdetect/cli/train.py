@@ -20,7 +20,8 @@ from advdetect.cli.terminal import (
 
 if TYPE_CHECKING:
     from advdetect.ensembles import Step
-    from advdetect.workflows.training import TrainingSummary, Watch
+    from advdetect.workflows.diary import Watch
+    from advdetect.workflows.training import TrainingSummary
 
 
 def train(

@@ -9,6 +9,18 @@ from advdetect.similarity.bits import BitCodes, firing_rates
 SURE = 0.02  # a unit that fires in fewer (more) of a class's inputs is surely off (on)
 
 
+def coin_tosses(rates: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean log-likelihood of bits as coin tosses of ``(classes, units)`` firing rates.
+
+    Rates are held within .01 and .99: no bit proves anything.
+
+    Returns:
+        ``(classes, units)`` weights and ``(classes,)`` offsets of the bits.
+    """
+    likely = rates.clamp(0.01, 0.99)
+    return torch.logit(likely) / rates.shape[1], torch.log1p(-likely).mean(1)
+
+
 class BitFeatures(Feature):
     """Class firing rates, and columns linear in the bits: one matrix product a layer.
 
@@ -38,14 +50,12 @@ class BitFeatures(Feature):
         # One product a layer: similarity, log-likelihood, sure offs and sure ons, class by class.
         self._weights: dict[str, tuple[Tensor, Tensor]] = {}
         for layer, rates in self.state.items():
-            likely = rates.clamp(0.01, 0.99)
+            units = rates.shape[1]
+            likely, unlikely = coin_tosses(rates)
             off, on = (rates < SURE).to(rates.dtype), (rates > 1 - SURE).to(rates.dtype)
-            weights = [2 * rates - 1, torch.logit(likely), off, -on]
-            offsets = [1 - rates, torch.log1p(-likely), torch.zeros_like(off), on]
-            self._weights[layer] = (
-                torch.stack(weights, dim=1) / rates.shape[1],
-                torch.stack([offset.mean(1) for offset in offsets], dim=1),
-            )
+            weights = [(2 * rates - 1) / units, likely, off / units, -on / units]
+            offsets = [(1 - rates).mean(1), unlikely, torch.zeros_like(unlikely), on.mean(1)]
+            self._weights[layer] = torch.stack(weights, dim=1), torch.stack(offsets, dim=1)
 
     def _rows(self, observation: Observation) -> Tensor:
         classes, places = observation.searched

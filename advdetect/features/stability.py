@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from advdetect.features.base import CONTRAST, Feature, Observation, class_contrast
+from advdetect.features.bits import coin_tosses
 from advdetect.similarity.bits import BitCodes, firing_rates
 
 
@@ -40,14 +41,7 @@ class StabilityFeatures(Feature):
         ]
 
     def _prepare(self) -> None:
-        self._weights = {
-            layer: torch.logit(rates.clamp(0.01, 0.99)) / rates.shape[1]
-            for layer, rates in self.state.items()
-        }
-        self._offsets = {
-            layer: torch.log1p(-rates.clamp(0.01, 0.99)).mean(1)
-            for layer, rates in self.state.items()
-        }
+        self._tosses = {layer: coin_tosses(rates) for layer, rates in self.state.items()}
 
     def _rows(self, observation: Observation) -> Tensor:
         again = observation.again
@@ -58,7 +52,7 @@ class StabilityFeatures(Feature):
             before, after = observation.bits[layer], again.bits[layer]
             change = after - before
             columns += [change.relu().mean(1, keepdim=True), (-change).relu().mean(1, keepdim=True)]
-            weights, offsets = self._weights[layer], self._offsets[layer]
+            weights, offsets = self._tosses[layer]
             if classes is not None:
                 weights, offsets = weights[classes], offsets[classes]
             for said in (torch.addmm(offsets, after, weights.T), change @ weights.T):

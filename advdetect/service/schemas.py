@@ -33,10 +33,9 @@ class Broken(BaseModel):
     error: Reason
 
 
-class Verdict(BaseModel):
-    """An input that was judged."""
+class Judgement(BaseModel):
+    """What the guard says of an input, and which guard; ``evidence`` by layer."""
 
-    name: str
     label: int
     class_name: str | None
     confidence: float
@@ -46,6 +45,12 @@ class Verdict(BaseModel):
     evidence: dict[str, float]
     false_alarm_rate: float
     guard: str
+
+
+class Verdict(Judgement):
+    """An input that was judged."""
+
+    name: str
     milliseconds: dict[str, float]
 
 

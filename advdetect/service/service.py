@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -79,11 +78,8 @@ class Service:
         self._reloading = asyncio.Lock()
 
     async def warm_up(self) -> None:
-        """Have the guard answer once; then the service is ready."""
-        await asyncio.to_thread(Image.init)  # decoders are imported here, not in a request
-        blank = torch.full(self.served.guard.input_shape, 0.5)
-        # Past the queue: the books hold what clients sent, and nothing else.
-        await asyncio.to_thread(self.served.judge, [blank])
+        """Import decoders here, not in a request; the guard answered when it was loaded."""
+        await asyncio.to_thread(Image.init)
         self.ready = True
 
     async def decode(self, work: Callable[[], Value], *, slow: bool, until: float) -> Value:

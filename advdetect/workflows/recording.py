@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from advdetect.attacks import AttackResult
+from advdetect.attacks.balls import perturbation_size
 from advdetect.attacks.base import Norm
-from advdetect.attacks.chunks import perturbation_size
 from advdetect.attacks.knowing import Effort, KnowingResult
 from advdetect.attacks.running import fingerprints
 from advdetect.data import ImageSet

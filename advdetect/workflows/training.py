@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -21,9 +20,9 @@ from advdetect.metrics import Estimate, wilson
 from advdetect.networks import NETWORKS, Ensemble, build, load_model
 from advdetect.networks.ensemble import average
 from advdetect.networks.loading import CARD_SCHEMA, parts, weight_files
+from advdetect.workflows.diary import HISTORY, Watch, diary
 
-CHECKPOINT, HISTORY, CONFIG = "checkpoint.safetensors", "history.jsonl", "training.json"
-Watch = Callable[[Step], None]
+CHECKPOINT, CONFIG = "checkpoint.safetensors", "training.json"
 
 
 @final
@@ -122,7 +121,7 @@ def train_model(
         if processes.is_first():
             storage.write_json(folder / CONFIG, about)
         checkpoint = folder / CHECKPOINT
-        with _diary(folder, tensorboard) as log:
+        with diary(folder, tensorboard) as log:
 
             def see(step: Step) -> None:
                 watch(step)
@@ -229,56 +228,6 @@ def _is_trained(folder: Path, about: Mapping[str, Any]) -> bool:
             "the same options to go on"
         )
     return card.exists()
-
-
-@contextmanager
-def _diary(folder: Path, tensorboard: bool) -> Iterator[Watch]:
-    """Write an epoch's means as a line of JSON, and steps for TensorBoard where it is there."""
-    if not processes.is_first():
-        yield lambda step: None
-        return
-    writer = _tensorboard(folder / "tensorboard") if tensorboard else None
-    lines = folder / HISTORY
-    steps: list[Step] = []
-
-    def log(step: Step) -> None:
-        if step.step == 1:
-            steps.clear()
-        steps.append(step)
-        if writer is not None and (step.step % 20 == 0 or step.step == step.steps):
-            at = (step.epoch - 1) * step.steps + step.step
-            for name, values in _figures(step).items():
-                for member, value in enumerate(values):
-                    writer.add_scalar(f"{name}/member-{member}", value, at)
-        if step.step == step.steps:
-            known = lines.read_text().splitlines() if lines.exists() else []
-            mean = {
-                name: [sum(column) / len(steps) for column in zip(*rows, strict=True)]
-                for name in _figures(step)
-                for rows in [[_figures(one)[name] for one in steps]]
-            }
-            # An epoch that is done again after an interruption replaces its line.
-            kept = [line for line in known if json.loads(line)["epoch"] < step.epoch]
-            text = "\n".join([*kept, json.dumps({"epoch": step.epoch} | mean)]) + "\n"
-            storage.write_bytes(lines, text.encode())
-
-    try:
-        yield log
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _figures(step: Step) -> dict[str, tuple[float, ...]]:
-    return {"loss": step.losses, "accuracy": step.accuracies, "penalty": step.penalties}
-
-
-def _tensorboard(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder))
 
 
 def _count_right(model: nn.Module, test: ImageSet) -> Tensor:

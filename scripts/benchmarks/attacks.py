@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from advdetect import data, vision
 from advdetect.attacks import Budget, attack_chunk
-from advdetect.attacks.chunks import perturbation_size
+from advdetect.attacks.balls import perturbation_size
 from advdetect.attacks.foolbox_attacks import foolbox
 from advdetect.attacks.running import CHUNK
 from advdetect.networks import load_model

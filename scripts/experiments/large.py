@@ -3,6 +3,7 @@
 import resource
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,6 @@ def large(out: Path, data_root: Path | None) -> None:
 
 def foolbox_samples() -> torch.Tensor:
     """The 20 pictures of ImageNet that come with Foolbox."""
-    from importlib.util import find_spec
-
     spec = find_spec("foolbox")
     assert spec is not None
     assert spec.origin is not None

@@ -47,6 +47,19 @@ def test_it_is_as_before_after_an_error_too():
     assert layout(model) == before
 
 
+def test_it_is_as_before_where_the_model_itself_fails():
+    model = nn.Sequential(network(), Fails())
+    before = layout(model)
+    with pytest.raises(KeyError), channels_last(model, IMAGES):
+        pass
+    assert layout(model) == before
+
+
+class Fails(nn.Module):
+    def forward(self, images):
+        raise KeyError("nothing here")
+
+
 def test_a_model_that_views_its_features_stays_as_it_is():
     model = Viewing()
     before = layout(model)

@@ -4,6 +4,7 @@ import base64
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -313,11 +314,7 @@ def test_a_new_guard_is_looked_into(start, small_guard, sent, tmp_path):
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with start(tmp_path / "small", token=TOKEN, headers=headers) as server:
         before = explain(server, sent.pictures[0]).json()
-        small_guard.false_alarm_rate = 0.2
-        try:
-            small_guard.save(tmp_path / "small")
-        finally:
-            small_guard.false_alarm_rate = 0.05
+        replace(small_guard, false_alarm_rate=0.2).save(tmp_path / "small")
         assert server.client.post("/v1/reload").status_code == 200
         after = explain(server, sent.pictures[0]).json()
         assert (before["false_alarm_rate"], after["false_alarm_rate"]) == (0.05, 0.2)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from advdetect.attacks.balls import perturbation_size
 from advdetect.attacks.base import Norm, eps_text
-from advdetect.attacks.chunks import perturbation_size
 from advdetect.attacks.knowing.evasion import Best
 from advdetect.attacks.knowing.tables import KNOWING, Effort
 from advdetect.attacks.knowing.target import Target

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from advdetect.service.schemas import Judgement
+
 
 class Sample(BaseModel):
     """A picture to begin with; ``eps`` in levels of 255, 0 for a clean one."""
@@ -59,18 +61,9 @@ class Layer(BaseModel):
     nearest: list[Neighbor]
 
 
-class Explanation(BaseModel):
+class Explanation(Judgement):
     """A verdict and what it rests on; pictures are ``data:`` URLs."""
 
-    label: int
-    class_name: str | None
-    confidence: float
-    score: float
-    p_value: float
-    flagged: bool
-    evidence: dict[str, float]
-    false_alarm_rate: float
-    guard: str
     picture: str
     neighbors: list[Layer] | None
     pictures: Literal["looking", "found", "none"]
