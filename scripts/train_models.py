@@ -119,6 +119,12 @@ RECIPES = (
             arguments={"width": 64},
             precision="bfloat16",
         ),
+        # The stem halves the picture: width is worth more to it than the finest detail.
+        "cifar10-robust": cifar(
+            epochs=24,
+            learning_rate=0.1,
+            **ROBUST | {"arguments": {"width": 64, "stride": 2}, "eps": 8 / 255, "shift": 4},
+        ),
         "fashion-pair-plain": pair("plain", 0),
         "fashion-pair-dcor": pair("dcor", 0),
         "fashion-pair-partial-dcor": pair("partial-dcor", 0),

@@ -4,9 +4,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from advdetect.features.base import Feature, Observation, block_ends, choose_landmarks
-from advdetect.similarity.bits import BitCodes, hamming_similarity
+from advdetect.similarity.bits import BitCodes, hamming_similarity_in_groups
 
 PER_CLASS = 150
 NEIGHBORS = 5
@@ -45,7 +46,11 @@ class NeighborFeatures(Feature):
         pair = torch.stack([observation.predicted, observation.runner_up], dim=1)
         asked, order = pair.flatten().sort()
         classes, counts = asked.unique_consecutive(return_counts=True)
-        groups = list(zip(classes.tolist(), counts.tolist(), strict=True))
+        ends = counts.cumsum(0).tolist()
+        groups = [
+            (slice(start, end), self._members[c])
+            for c, (start, end) in zip(classes.tolist(), pairwise([0, *ends]), strict=True)
+        ]
         answers = [
             self._nearest(observation, layer, order // 2, groups)
             for layer in block_ends(self.layers)
@@ -54,7 +59,11 @@ class NeighborFeatures(Feature):
         return torch.cat([near, near[..., :1] - near[..., 1:]], dim=2).flatten(1)
 
     def _nearest(
-        self, observation: Observation, layer: str, inputs: Tensor, groups: list[tuple[int, int]]
+        self,
+        observation: Observation,
+        layer: str,
+        inputs: Tensor,
+        groups: list[tuple[slice, slice]],
     ) -> Tensor:
         """Mean similarity of ``inputs`` to their nearest landmarks in one layer.
 
@@ -62,28 +71,31 @@ class NeighborFeatures(Feature):
             observation: Of the whole batch.
             layer: One of the layers searched.
             inputs: ``(q,)`` which input each question is about.
-            groups: Class, and how many questions in a row are about it.
+            groups: Which questions are about which landmarks.
 
         Returns:
             ``(q,)``, differentiable where the observation's bits are.
         """
         on = observation.on[layer]
         landmarks = BitCodes(self.state[f"codes.{layer}"], on.shape[1])
-        soft = observation.sharpness is not None
-        parts = (observation.bits[layer] if soft else BitCodes.pack(on).packed)[inputs]
-        answers: list[Tensor] = []
-        for (c, _), rows in zip(groups, parts.split([count for _, count in groups]), strict=True):
-            members = landmarks[self._members[c]]
-            if soft:
-                similarity = _soft_similarity(rows, members)
-            else:
-                similarity = hamming_similarity(BitCodes(rows, on.shape[1]), members)
-            nearest = similarity.topk(min(NEIGHBORS, len(members)), dim=1, sorted=False).values
-            answers.append(nearest.mean(1))
-        return torch.cat(answers).to(observation.logits.dtype)
+        if observation.sharpness is not None:
+            similarity = _soft_similarity(observation.bits[layer][inputs], landmarks, groups)
+        else:
+            questions = BitCodes.pack(on)[inputs]
+            similarity = hamming_similarity_in_groups(questions, landmarks, groups)
+        nearest = similarity.topk(min(NEIGHBORS, similarity.shape[1]), sorted=False).values
+        there = nearest >= 0
+        return (nearest * there).sum(1).div(there.sum(1)).to(observation.logits.dtype)
 
 
-def _soft_similarity(bits: Tensor, landmarks: BitCodes) -> Tensor:
-    """Hamming similarity of bits between 0 and 1 to codes, differentiable."""
+def _soft_similarity(
+    bits: Tensor, landmarks: BitCodes, groups: list[tuple[slice, slice]]
+) -> Tensor:
+    """As ``hamming_similarity_in_groups``, of bits between 0 and 1, differentiable."""
     other = landmarks.unpack().to(bits.dtype)
-    return (bits @ other.T + (1 - bits) @ (1 - other).T) / bits.shape[1]
+    parts = [
+        (bits[rows] @ other[members].T + (1 - bits[rows]) @ (1 - other[members]).T) / bits.shape[1]
+        for rows, members in groups
+    ]
+    widest = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, widest - part.shape[1]), value=-1.0) for part in parts])

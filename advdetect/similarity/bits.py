@@ -142,6 +142,46 @@ def jaccard_similarity(a: BitCodes, b: BitCodes) -> Tensor:
     return similarity.nan_to_num_(nan=1.0)
 
 
+def hamming_similarity_in_groups(
+    queries: BitCodes, base: BitCodes, groups: Sequence[tuple[slice, slice]]
+) -> Tensor:
+    """Hamming similarity of some codes to some others, group by group: what nobody asks is free.
+
+    Args:
+        queries: ``n`` codes.
+        base: Codes of the same length on the same device.
+        groups: Which rows of ``queries`` meet which of ``base``; each query is in one group.
+
+    Returns:
+        ``(n, m)`` float32, where ``m`` is the length of the longest group: the similarities of a
+        row's group in its order, in [0, 1], then -1. On a CPU FAISS counts, all groups at once.
+
+    Raises:
+        InputError: the codes differ in length or device.
+    """
+    _check_comparable(queries, base)
+    bits, sizes = base.n_bits, [len(range(*members.indices(len(base)))) for _, members in groups]
+    if queries.packed.device.type != "cpu":
+        found = torch.full(
+            (len(queries), max(sizes, default=0)), -1.0, device=queries.packed.device
+        )
+        for (rows, members), size in zip(groups, sizes, strict=True):
+            found[rows, :size] = hamming_similarity(queries[rows], base[members])
+        return found
+    counts = np.full(
+        (len(queries), max(sizes, default=0)), 2 * bits, np.int32
+    )  # a similarity of -1
+    asking, answering = _rows(queries), _rows(base)
+    with _faiss() as faiss:
+        for (rows, members), size in zip(groups, sizes, strict=True):
+            left, right = asking[rows], answering[members]
+            tile = np.empty((len(left), size), np.int32)
+            pointers = [faiss.swig_ptr(part) for part in (left, right, tile)]
+            faiss.hammings(*pointers[:2], *tile.shape, left.shape[1], pointers[2])
+            counts[rows, :size] = tile
+    return torch.from_numpy(counts).float().div_(-bits).add_(1)
+
+
 def hamming_neighbors(queries: BitCodes, base: BitCodes, k: int) -> tuple[Tensor, Tensor]:
     """Find the ``k`` codes of ``base`` most alike to each query; ties go to the lower index.
 
