@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments.cifar10 import cifar10
 from experiments.class_partition import class_partition
 from experiments.correspondence import correspondence
 from experiments.costs import costs
@@ -32,6 +33,7 @@ EXPERIMENTS: dict[str, Callable[[Path, Path | None], None]] = {
     "costs": costs,
     "ensembles": ensembles,
     "ensembles-cifar10": ensembles_cifar10,
+    "cifar10": cifar10,
     "correspondence": correspondence,
     "class-partition": class_partition,
     "graph-under-attack": graph_under_attack,

@@ -19,6 +19,8 @@ class Attack:
         control: Noise that no attacker chose: a detector should not fire on it.
         share: Share of the images it is run on; less than 1 where an image takes seconds.
         surrogate: It is made on another model, which whoever runs it must give.
+        sizeless: It takes no eps and seeks nothing: the change is as large as it is.
+        encoded: What it finds is stored as JPEG and read again, which may leave the ball.
     """
 
     norm: Norm
@@ -28,6 +30,13 @@ class Attack:
     control: bool = False
     share: float = 1.0
     surrogate: bool = False
+    sizeless: bool = False
+    encoded: bool = False
+
+    @property
+    def takes_eps(self) -> bool:
+        """Whether it cannot run without an eps."""
+        return not (self.minimum_norm or self.sizeless)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from advdetect.attacks.balls import perturbation_size
 from advdetect.attacks.base import Budget
+from advdetect.attacks.changes import jpeg
 from advdetect.attacks.foolbox_attacks import foolbox
 from advdetect.attacks.freezing import channels_last, frozen
 from advdetect.attacks.tables import ATTACKS
@@ -70,8 +71,10 @@ def attack_chunk(
         ModelError: the model gives no class logits, or no gradients where the attack needs them.
     """
     spec = pick(ATTACKS, budget.attack, "attack")
-    if budget.eps is None and not spec.minimum_norm:
+    if budget.eps is None and spec.takes_eps:
         raise InputError(f"{budget.attack} needs an eps in pixels of [0, 1], for example 8/255")
+    if budget.eps is not None and spec.sizeless:
+        raise InputError(f"{budget.attack} takes no eps: it is as large as it is")
     if budget.eps is not None and not 0 <= budget.eps < float("inf"):
         raise InputError(f"eps must be a finite number and not negative, got {budget.eps}")
     if spec.surrogate and surrogate is None:
@@ -128,7 +131,7 @@ def _perturb(
         _seeded(_chunk_seed(images, labels, budget, seed), images.device),
         torch.enable_grad(),
     ):
-        if spec.minimum_norm:
+        if not spec.takes_eps:
             found = spec.build().run(fmodel, images, criterion)
         else:
             given = {}
@@ -136,6 +139,8 @@ def _perturb(
                 given["surrogate"] = _for_foolbox(surrogate, images.device)
             found = spec.build()(fmodel, images, criterion, epsilons=budget.eps, **given)[1]
     found = found.detach().clamp(0, 1)  # rounding may pass 1 by a unit in the last place
+    if spec.encoded:
+        found = jpeg(found)
     kept = torch.isfinite(found).flatten(1).all(1)
     if spec.minimum_norm:
         kept &= model(torch.where(kept.view(-1, 1, 1, 1), found, images)).argmax(1) != labels

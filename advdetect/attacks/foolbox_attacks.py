@@ -96,4 +96,6 @@ FOOLBOX_ATTACKS = {
     "l2_hop_skip_jump": Attack("l2", "decision", _l2_hop_skip_jump, minimum_norm=True, share=0.45),
     "linf_uniform_noise": Attack("linf", "noise", _linf_uniform_noise, control=True),
     "l2_gaussian_noise": Attack("l2", "noise", _l2_gaussian_noise, control=True),
+    # Encoded, it may succeed no more; what does is no longer told by not having been a JPEG.
+    "linf_pgd_jpeg": Attack("linf", "pgd", _linf_pgd, encoded=True),
 }

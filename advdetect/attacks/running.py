@@ -157,7 +157,11 @@ def choose_budgets(
     if eps is not None:
         if norm is None:
             raise InputError("an eps means nothing without its norm: give norm='linf' or 'l2'")
-        budgets = tuple(dict.fromkeys(Budget(b.attack, eps) for b in budgets))
+        budgets = tuple(
+            dict.fromkeys(
+                b if ATTACKS[b.attack].sizeless else Budget(b.attack, eps) for b in budgets
+            )
+        )
     return budgets
 
 

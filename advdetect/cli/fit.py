@@ -24,6 +24,9 @@ def fit(
     per_class: Annotated[
         bool, typer.Option(help="Calibrate each predicted class by itself.")
     ] = False,
+    choose: Annotated[
+        bool, typer.Option(help="Choose regularisation by leaving out each family of attacks.")
+    ] = True,
     passes: Annotated[
         int,
         typer.Option(
@@ -71,6 +74,7 @@ def fit(
             detector=detector,
             false_alarm_rate=false_alarm_rate,
             per_class=per_class,
+            choose=choose,
             passes=passes,
             units=UNITS if units is None else units,
             seed=seed,

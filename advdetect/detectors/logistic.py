@@ -1,7 +1,7 @@
 """The simple classifier."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ class LogisticDetector(Detector):
         coefficients_: ``(d,)`` log-odds per standard deviation.
         intercept_: Log-odds at the centre.
     """
+
+    choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {"C": (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)}
 
     def __init__(self, C: float = 1.0) -> None:
         self.C = C

@@ -38,7 +38,11 @@ class GraphFeatures(Feature):
     def _fit(self, reference: Observation) -> None:
         rows, self.state["classes"] = choose_landmarks(reference.predicted, self.classes, PER_CLASS)
         for layer in block_ends(self.layers):
-            self.state[f"outputs.{layer}"] = _directions(reference.thinned[layer][rows])
+            self.state[f"outputs.{layer}"] = directions(self._outputs(reference, layer)[rows])
+
+    def _outputs(self, observation: Observation, layer: str) -> Tensor:
+        """What an input is compared by, ``(n, units)``; the sign of what is off is free."""
+        return observation.thinned[layer]
 
     def _columns(self) -> list[tuple[str, str]]:
         ends = block_ends(self.layers)
@@ -84,7 +88,8 @@ class GraphFeatures(Feature):
             landmarks = self.state[f"outputs.{layer}"]
             if classes is not None or not self._full:
                 landmarks = landmarks[slots.flatten()]
-            parts.append((_directions(observation.thinned[layer]) @ landmarks.T).gather(1, chosen))
+            outputs = directions(self._outputs(observation, layer))
+            parts.append((outputs @ landmarks.T).gather(1, chosen))
         edges = torch.stack(parts, dim=1).unflatten(2, (-1, width))
         if self._full:
             return edges
@@ -108,7 +113,7 @@ class GraphFeatures(Feature):
         return (directions @ directions.mT)[:, self._pairs[0], self._pairs[1]]
 
 
-def _directions(z: Tensor) -> Tensor:
+def directions(z: Tensor) -> Tensor:
     """Layer outputs at unit length, so that products are cosines."""
     return F.normalize(z.relu(), dim=1)
 

@@ -7,12 +7,14 @@ from advdetect.features.bits import BitFeatures
 from advdetect.features.deep_neighbors import DeepNeighborFeatures
 from advdetect.features.disagreement import DisagreementFeatures
 from advdetect.features.graph_edges import GraphFeatures
+from advdetect.features.graph_pooled import PooledGraphFeatures
 from advdetect.features.intrinsic_dimension import DimensionFeatures
 from advdetect.features.logits import LogitFeatures
 from advdetect.features.magnitudes import MagnitudeFeatures
 from advdetect.features.mahalanobis import MahalanobisFeatures
 from advdetect.features.neighbors import NeighborFeatures
 from advdetect.features.softmax import EnergyFeatures, SoftmaxFeatures
+from advdetect.features.spectral import SpectralFeatures
 from advdetect.features.squeezing import SqueezingFeatures
 from advdetect.features.stability import StabilityFeatures
 from advdetect.features.virtual_logit import VirtualLogitFeatures
@@ -25,6 +27,8 @@ FEATURES: Mapping[str, type[Feature]] = {
     "logits": LogitFeatures,
     "disagreement": DisagreementFeatures,
     "stability": StabilityFeatures,
+    "graph_pooled": PooledGraphFeatures,
+    "spectral": SpectralFeatures,
     # Of published detectors, for comparison.
     "softmax": SoftmaxFeatures,
     "energy": EnergyFeatures,

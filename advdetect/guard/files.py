@@ -152,8 +152,15 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
 
 
 def _tensors(rows: KeptRows, dtype: torch.dtype) -> dict[str, Tensor]:
-    return {"rows": rows.rows.to(dtype), "predicted": rows.predicted, "origin": rows.origin}
+    kept = {"rows": rows.rows.to(dtype), "predicted": rows.predicted, "origin": rows.origin}
+    return kept if rows.source is None else kept | {"source": rows.source}
 
 
 def _rows(tensors: Mapping[str, Tensor], budgets: tuple[str, ...]) -> KeptRows:
-    return KeptRows(tensors["rows"].float(), tensors["predicted"], tensors["origin"], budgets)
+    return KeptRows(
+        tensors["rows"].float(),
+        tensors["predicted"],
+        tensors["origin"],
+        budgets,
+        tensors.get("source"),
+    )

@@ -1,7 +1,7 @@
 """A guard: one forward pass, one score, a calibrated verdict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, final
@@ -91,6 +91,7 @@ class Guard:
         false_alarm_rate: float = 0.05,
         detector: str | None = None,
         per_class: bool = False,
+        choose: bool = True,
         passes: int = 1,
         units: int = UNITS,
         seed: int = 0,
@@ -112,6 +113,8 @@ class Guard:
             false_alarm_rate: Share of clean inputs that may be flagged.
             detector: Name in ``DETECTORS``; ``logistic``, or ``clean-only`` without attacks.
             per_class: Calibrate each predicted class by itself.
+            choose: Choose what the detector leaves open, such as the strength of
+                regularisation, by how it does on families of attacks left out of its fit.
             passes: Forward passes of an input: with 2 the picture is looked at once more, mirrored
                 or smoothed, which finds more, at twice the price.
             units: Cap of units per layer; see ``FeatureExtractor.fit``.
@@ -152,6 +155,7 @@ class Guard:
                 "no attack of the run succeeded on an image kept for fitting: "
                 "attack more images, or with a larger eps"
             )
+        fitting = fitting if choose else replace(fitting, source=None)
         fitting.fit(chosen)
         rows, classes = feature_rows(model, extractor, parts.calibration, track, "calibration")
         held_out = KeptRows(rows, classes, torch.zeros(len(rows), dtype=torch.int64))

@@ -69,6 +69,7 @@ def fitting_rows(
 ) -> KeptRows:
     """Rows of clean images, and of the attacks that succeeded on images not reserved."""
     parts = [feature_rows(model, extractor, clean, track, "clean rows")]
+    sources = [fingerprints(clean)]
     budgets: list[str] = []
     for result in () if attacked is None else attacked.results:
         usable = result.counted.cpu() & ~torch.isin(result.source.cpu(), reserved)
@@ -76,6 +77,7 @@ def fitting_rows(
             budgets.append(str(result.budget))
             images = result.adversarial[usable]
             parts.append(feature_rows(model, extractor, images, track, budgets[-1]))
+            sources.append(result.source.cpu()[usable])
     origin = [torch.full((len(rows),), i) for i, (rows, _) in enumerate(parts)]
     # Rounded to what a guard's file holds, so that a guard read back refits to the same numbers.
     rows = torch.cat([rows for rows, _ in parts]).clamp(-LARGEST, LARGEST).half().float()
@@ -84,6 +86,7 @@ def fitting_rows(
         torch.cat([predicted for _, predicted in parts]),
         torch.cat(origin),
         tuple(budgets),
+        torch.cat(sources).unique(return_inverse=True)[1],
     )
 
 

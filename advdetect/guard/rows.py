@@ -1,16 +1,22 @@
 """Feature rows that a guard keeps: what its detector was fitted on, what calibrates it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import ParameterGrid
 from torch import Tensor
 
 from advdetect.attacks import ATTACKS
 from advdetect.detectors import Detector
+
+FOLDS = 3  # of the source images; one is kept from a fit that is tried
+FEWEST = 20  # rows of a kind; with fewer nothing is chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,21 +28,26 @@ class KeptRows:
         predicted: ``(n,)`` predicted classes.
         origin: ``(n,)`` 0 for clean, else 1 + position in ``budgets``.
         budgets: The attacks and budgets, as text.
+        source: ``(n,)`` number of the source image of each row, where that is known: then what a
+            detector leaves open is chosen before it is fitted.
     """
 
     rows: Tensor
     predicted: Tensor
     origin: Tensor
     budgets: tuple[str, ...] = ()
+    source: Tensor | None = None
 
     def fit(self, detector: Detector, *, without: Sequence[str] = ()) -> Detector:
         """Fit a detector, leaving out some budgets.
 
         Every family of attacks weighs the same, and within it every budget: there are many PGD
-        budgets, and few attacks that seek the smallest perturbation.
+        budgets, and few attacks that seek the smallest perturbation. Of a detector's ``choices``
+        those are taken that do best on families of attacks that a fit has not seen.
         """
-        left_out = [1 + i for i, budget in enumerate(self.budgets) if budget in without]
-        keep = ~torch.isin(self.origin, torch.tensor(left_out, dtype=self.origin.dtype))
+        if self.source is not None and detector.choices:
+            detector.set_params(**self._chosen(detector, without))
+        keep = self._without(without)
         origin = self.origin[keep].cpu().numpy()
         weight = self._weights(origin)
         return detector.fit(
@@ -46,11 +57,33 @@ class KeptRows:
             sample_weight=weight * len(weight) / weight.sum(),
         )
 
+    def only(self, chosen: Tensor) -> "KeptRows":
+        """The rows of a mask ``(n,)``."""
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            predicted=self.predicted[chosen],
+            origin=self.origin[chosen],
+            source=None if self.source is None else self.source[chosen],
+        )
+
     def scores(self, detector: Detector) -> NDArray[np.float64]:
         """The detector's scores of all rows, ``(n,)``."""
         return detector.decision_function(
             self.rows.cpu().numpy(), predicted=self.predicted.cpu().numpy()
         )
+
+    def area(self, detector: Detector, budgets: Sequence[str]) -> float:
+        """Mean AUROC of some budgets' rows beside the clean ones; 0.5 where there are none."""
+        scores, origin = self.scores(detector), self.origin.cpu().numpy()
+        clean = scores[origin == 0]
+        areas: list[float] = []
+        for budget in budgets:
+            hit = scores[origin == 1 + self.budgets.index(budget)]
+            if len(hit) and len(clean):
+                labels = np.repeat([0, 1], [len(clean), len(hit)])
+                areas.append(roc_auc_score(labels, np.concatenate([clean, hit])))
+        return float(np.mean(areas)) if areas else 0.5
 
     def balanced_threshold(self, detector: Detector) -> float:
         """Score that tells clean from attacked rows with the best balanced accuracy.
@@ -69,13 +102,51 @@ class KeptRows:
         passed = np.searchsorted(np.sort(clean), candidates, side="right") / len(clean)
         return float(candidates[np.argmax(flagged + passed)])
 
+    def _chosen(self, detector: Detector, without: Sequence[str]) -> dict[str, Any]:
+        """The parameters with the best mean AUROC over families, each left out in turn.
+
+        A family is scored beside clean rows on source images that the fit has not seen either.
+        """
+        assert self.source is not None
+        counts = self.origin.bincount(minlength=1 + len(self.budgets)).tolist()
+        rows: dict[str, int] = {}
+        for budget, count in zip(self.budgets, counts[1:], strict=True):
+            if budget not in without:
+                rows[family_of(budget)] = rows.get(family_of(budget), 0) + count
+        families = sorted(rows)
+        if len(families) < 2 or min(counts[0], *rows.values()) < FEWEST:
+            return {}
+        sources, number = self.source.unique(return_inverse=True)
+        order = torch.randperm(len(sources), generator=torch.Generator().manual_seed(0))
+        fold = order[number] % FOLDS
+        candidates = list(ParameterGrid(dict(detector.choices)))
+        found = np.zeros((len(candidates), len(families)))
+        for i, family in enumerate(families):
+            unseen = fold == i % FOLDS
+            seen, tried = replace(self.only(~unseen), source=None), self.only(unseen)
+            own = [b for b in self.budgets if family_of(b) == family]
+            for j, candidate in enumerate(candidates):
+                one = seen.fit(clone(detector).set_params(**candidate), without=[*without, *own])
+                found[j, i] = tried.area(one, own)
+        return candidates[int(found.mean(1).argmax())]
+
+    def _without(self, budgets: Sequence[str]) -> Tensor:
+        """Mask of the rows that are of none of these budgets."""
+        left_out = [1 + i for i, budget in enumerate(self.budgets) if budget in budgets]
+        return ~torch.isin(self.origin, torch.tensor(left_out, dtype=self.origin.dtype))
+
     def _weights(self, origin: NDArray[Any]) -> NDArray[np.float64]:
         """Weight of each row; clean rows weigh 1 together, so do all attacked."""
         counts = np.bincount(origin, minlength=1 + len(self.budgets))
         present = [i for i in range(len(self.budgets)) if counts[1 + i]]
-        families = [ATTACKS[self.budgets[i].split()[0]].family for i in present]
+        families = [family_of(self.budgets[i]) for i in present]
         weights = np.zeros(len(counts))
         weights[0] = 1 / max(counts[0], 1)
         for i, family in zip(present, families, strict=True):
             weights[1 + i] = 1 / len(set(families)) / families.count(family) / counts[1 + i]
         return weights[origin]
+
+
+def family_of(budget: str) -> str:
+    """Family of an attack and eps as text."""
+    return ATTACKS[budget.split()[0]].family

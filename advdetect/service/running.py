@@ -76,11 +76,14 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, once the guard has answered."""
+        served, settings = self.service.served, self.service.settings
+        own_process = threading.current_thread() is threading.main_thread()
+        if own_process:
+            served.warm(settings.max_batch)
         await super().startup(sockets)
         for listening in sockets or ():
             listening.listen(BACKLOG)
-        served = self.service.served
-        if threading.current_thread() is threading.main_thread():
+        if own_process:
             settle()
         self.service.metrics.workers.set(1)
         if self._alone:

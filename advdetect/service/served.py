@@ -13,6 +13,8 @@ from torch import Tensor
 from advdetect.guard import Guard
 from advdetect.workflows.guards import DESCRIPTION, load_guard_once
 
+WARM = 1.5  # seconds
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -71,6 +73,19 @@ class Served:
             fingerprint,
             tuple(answer.evidence),
         )
+
+    def warm(self, largest: int) -> None:
+        """Judge a batch of each size up to ``largest``, for ``WARM`` seconds at most.
+
+        A size met for the first time costs the compilation of its kernels, and memory for them:
+        better before anyone waits.
+        """
+        guard, until = self.guard, time.perf_counter() + WARM
+        pixels = torch.full((largest, *guard.input_shape), 0.5)
+        for size in range(1, largest + 1):
+            self.judge(list(pixels[:size]))
+            if time.perf_counter() > until:
+                return
 
     def judge(self, images: Sequence[Tensor]) -> list[Judged]:
         """Judge ``(c, h, w)`` images in one pass; each by itself, but for rounding."""

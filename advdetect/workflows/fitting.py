@@ -52,6 +52,7 @@ def fit_guard(
     detector: str | None = None,
     false_alarm_rate: float = 0.05,
     per_class: bool = False,
+    choose: bool = True,
     passes: int = 1,
     units: int = UNITS,
     seed: int = 0,
@@ -70,6 +71,7 @@ def fit_guard(
         detector: Name in ``DETECTORS``.
         false_alarm_rate: Share of clean inputs that may be flagged.
         per_class: Calibrate each predicted class by itself.
+        choose: Choose what the detector leaves open by cross-validation over attacks.
         passes: Forward passes of an input, 1 or 2.
         units: Cap of units per layer; a guard's size and price fall with it.
         seed: Chooses units, and seeds the attacks.
@@ -103,6 +105,7 @@ def fit_guard(
         false_alarm_rate=false_alarm_rate,
         detector=detector,
         per_class=per_class,
+        choose=choose,
         passes=passes,
         units=units,
         seed=seed,

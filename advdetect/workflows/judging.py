@@ -13,6 +13,7 @@ from advdetect.data import ImageSet
 from advdetect.detectors import DETECTORS, Detector
 from advdetect.detectors.conformal import ConformalCalibration
 from advdetect.guard import Guard
+from advdetect.guard.rows import family_of
 from advdetect.runs import versions
 from advdetect.runs.records import Block
 from advdetect.workflows.observing import Observed
@@ -164,7 +165,8 @@ class _Judges:
         half = np.arange(len(self.clean.rows)) % 2 == 0
         for layer, family in dict.fromkeys((c.layer, c.family) for c in columns):
             chosen = [i for i, c in enumerate(columns) if (c.layer, c.family) == (layer, family)]
-            part = replace(self.guard.fitting, rows=self.guard.fitting.rows[:, chosen])
+            every = self.guard.fitting
+            part = replace(every, rows=every.rows[:, chosen], source=None)
             detector = part.fit(DETECTORS["logistic"]())
             clean = self._scores(detector, self.clean, chosen)
             # Half of the clean images set the threshold: these columns have no calibration.
@@ -190,11 +192,6 @@ class _Judges:
             return np.zeros(0)
         rows = seen.rows if columns is None else seen.rows[:, columns]
         return detector.decision_function(rows, predicted=seen.predicted)
-
-
-def family_of(budget: str) -> str:
-    """Family of an attack and eps as text."""
-    return ATTACKS[budget.split()[0]].family
 
 
 def _threshold(guard: Guard) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from advdetect import storage
 from advdetect.attacks import ATTACKS, SUITES
-from advdetect.attacks.base import eps_text
+from advdetect.attacks.base import Attack, eps_text
 from advdetect.attacks.knowing import ADAPTIVE, EPS, KNOWING
 from advdetect.checks import pick
 from advdetect.data import DATASETS
@@ -53,17 +53,19 @@ def _models() -> NameTable:
 
 
 def _attacks() -> NameTable:
-    rows = (
-        (
-            name,
-            a.norm,
-            a.family,
-            "noise" if a.control else "smallest" if a.minimum_norm else "within eps",
-        )
-        for name, a in ATTACKS.items()
-    )
+    rows = ((name, a.norm, a.family, _kind(a)) for name, a in ATTACKS.items())
     knowing = ((name, a.norm, "knows the guard", "within eps") for name, a in KNOWING.items())
     return NameTable(("attack", "norm", "family", "perturbation"), (*rows, *knowing))
+
+
+def _kind(attack: Attack) -> str:
+    if attack.sizeless:
+        return "change"
+    if attack.control:
+        return "noise"
+    if attack.minimum_norm:
+        return "smallest"
+    return "within eps, then JPEG" if attack.encoded else "within eps"
 
 
 def _suites() -> NameTable:

@@ -15,14 +15,16 @@ def test_a_suite_names_attacks_with_the_eps_they_need_once_each(suite):
     budgets = SUITES[suite]
     assert len(set(budgets)) == len(budgets)
     for budget in budgets:
-        assert (budget.eps is None) == ATTACKS[budget.attack].minimum_norm
+        assert (budget.eps is not None) == ATTACKS[budget.attack].takes_eps
 
 
 def test_the_standard_suite_runs_every_attack_that_the_strong_one_is_not_made_of():
     in_suites = {budget.attack for suite in SUITES.values() for budget in suite}
     parts = {f"{norm}_{part}" for norm in ("linf", "l2") for part in PARTS}
     assert in_suites | parts | {"l2_transfer", "l2_reweighted"} == set(ATTACKS)
-    assert not in_suites & parts
+    in_fine = {budget.attack for budget in SUITES["fine"]}
+    assert not (in_suites - in_fine) & parts
+    assert in_fine & parts == {"linf_square"}
 
 
 def test_the_strong_suite():
@@ -37,17 +39,21 @@ def test_the_strong_suite():
     ]
 
 
-def test_a_guard_is_fitted_on_no_noise_and_on_nothing_that_the_standard_suite_lacks():
-    assert set(SUITES["fitting"]) < set(SUITES["standard"])
-    assert not any(ATTACKS[budget.attack].control for budget in SUITES["fitting"])
+@pytest.mark.parametrize(
+    ("fitting", "judging"), [("fitting", "standard"), ("fine-fitting", "fine")]
+)
+def test_a_guard_is_fitted_on_no_noise_and_on_nothing_that_it_is_not_judged_by(fitting, judging):
+    assert set(SUITES[fitting]) < set(SUITES[judging])
+    assert not any(ATTACKS[budget.attack].control for budget in SUITES[fitting])
 
 
+@pytest.mark.parametrize("suite", ["standard", "fine"])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_controls_have_the_budgets_of_the_attacks(norm):
+def test_controls_have_the_budgets_of_the_attacks(suite, norm):
     def budgets(control):
         return {
             budget.eps
-            for budget in SUITES["standard"]
+            for budget in SUITES[suite]
             if ATTACKS[budget.attack].norm == norm
             and ATTACKS[budget.attack].control == control
             and budget.eps is not None
@@ -70,10 +76,11 @@ def test_families_that_are_left_out_together():
         families.setdefault(spec.family, set()).add(name)
     made_by_pgd = ("pgd", "apgd_ce", "apgd_targeted", "strong", "transfer", "reweighted")
     by_norm = {f"{norm}_{name}" for norm in ("linf", "l2") for name in made_by_pgd}
-    assert families["pgd"] == {"linf_bim"} | by_norm
+    assert families["pgd"] == {"linf_bim", "linf_pgd_jpeg"} | by_norm
     assert families["square"] == {"linf_square", "l2_square"}
     assert families["fmn"] == {"linf_fmn", "l2_fmn"}
-    assert {name for name in ATTACKS if ATTACKS[name].control} == families["noise"]
+    controls = {name for name in ATTACKS if ATTACKS[name].control}
+    assert controls == families["noise"] | families["change"]
 
 
 def test_tables_are_read_without_foolbox():

@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError
 import pytest
 import torch
 
+from advdetect.service import served as served_module
 from advdetect.service.batching import Batcher
 from advdetect.service.refusals import Refused
 from advdetect.service.served import Judged, Served
@@ -187,3 +188,20 @@ def test_books_that_fail_cost_no_verdict(batcher, caplog):
     guard.go.set()
     assert labels(some.submit(guard, images(1))) == [1]
     assert "a batch could not be entered into the books" in caplog.text
+
+
+def test_every_size_of_batch_is_met_before_anyone_waits(small_guard_folder, monkeypatch):
+    one, sizes = Served.load(str(small_guard_folder)), []
+    real = Served.judge
+
+    def judge(self, images):
+        sizes.append(len(images))
+        return real(self, images)
+
+    monkeypatch.setattr(Served, "judge", judge)
+    one.warm(5)
+    assert sizes == [1, 2, 3, 4, 5]
+    sizes.clear()
+    monkeypatch.setattr(served_module, "WARM", 0.0)
+    one.warm(5)  # a large model: not for longer than that
+    assert sizes == [1]
