@@ -1,10 +1,12 @@
 """What operators are handed: each file is checked by the tool that will read it."""
 
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ METRIC = re.compile(r"\badvdetect_[a-z_]+")
 
 def tool(name):
     """The path of a tool; without it the test is skipped."""
-    path = shutil.which(name)
+    beside = Path(sys.executable).parent  # where packages put theirs
+    path = shutil.which(name, path=os.pathsep.join([str(beside), os.environ["PATH"]]))
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
@@ -184,7 +187,12 @@ def test_ray_serves_the_example(ray, sent, monkeypatch, tmp_path, small_guard_fo
     module.write_text(text.replace('"fashion-resnet"', repr(str(small_guard_folder))))
     monkeypatch.syspath_prepend(tmp_path)
     root = str(PAPERS.parents[1])
-    environment = {"PYTHONPATH": f"{tmp_path}:{root}", "OMP_NUM_THREADS": "1"}
+    environment = {
+        "PYTHONPATH": f"{tmp_path}:{root}",
+        "OMP_NUM_THREADS": "1",
+        # On a busy machine Ray's proxy takes longer to start than Ray waits for it.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    }
     ray.init(
         address="local", num_cpus=2, include_dashboard=False, runtime_env={"env_vars": environment}
     )
