@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from advdetect.detectors.base import Classes, Detector, Rows
@@ -46,7 +47,9 @@ class LogisticDetector(Detector):
         share = np.array([weight[y == kind].sum() for kind in (0, 1)])
         balanced = weight * (weight.sum() / 2 / share)[y]
         model = LogisticRegression(C=self.C, max_iter=5000)
-        model.fit(self._standardise(X), y, sample_weight=balanced)
+        # Of such small products a second thread saves nothing, and on a busy machine it waits.
+        with threadpool_limits(1, user_api="blas"):
+            model.fit(self._standardise(X), y, sample_weight=balanced)
         self.coefficients_, self.intercept_ = model.coef_[0], model.intercept_
 
     def _score(self, X: Rows, predicted: Classes) -> Rows:
