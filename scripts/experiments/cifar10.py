@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from train_models import CIFAR
 
 from advdetect import data
@@ -35,6 +36,7 @@ UNCERTAIN = 0.9  # of its class: a victim below was uncertain to begin with
 
 def cifar10(out: Path, data_root: Path | None) -> None:
     """Guards of one and of two passes, and every baseline, under suite fine."""
+    torch.set_num_threads(1)  # a core for each worker
     splits = test_pictures(data_root)
     model = load_model(MODEL)
     guards = fitted(model, splits, out)
@@ -94,6 +96,7 @@ def fitted(model: LoadedModel, splits: Mapping[str, ImageSet], out: Path) -> dic
                 splits["calibration"],
                 folder,
                 attacked=attacked,
+                per_class=True,
                 passes=passes,
                 seed=seed,
                 track=track,

@@ -211,3 +211,28 @@ def test_a_torchscript_model_is_refused(small, digits):
 def test_says_what_is_wrong_with_images(small_guard, digits, change, message):
     with pytest.raises(InputError, match=message):
         small_guard(change(digits["evaluation"].images[:3]))
+
+
+def test_regularisation_is_chosen_by_attacks_left_out_unless_told_not_to(
+    small, small_attacks, digits
+):
+    chosen = fit(small.module, digits, small_attacks)
+    assert chosen.fitting.source is not None
+    # A twin bears its source image's number, so that no image is on both sides of a trial.
+    clean = chosen.fitting.origin == 0
+    assert chosen.fitting.source[clean].unique().numel() == int(clean.sum())
+    assert torch.isin(chosen.fitting.source, chosen.fitting.source[clean]).all()
+    fixed = fit(small.module, digits, small_attacks, choose=False)
+    assert fixed.fitting.source is None
+    assert fixed.detector.get_params() == {"C": 1.0}
+    assert torch.equal(fixed.fitting.rows, chosen.fitting.rows)
+
+
+def test_what_was_chosen_is_kept_with_the_guard(small, small_attacks, digits, tmp_path):
+    guard = fit(small.module, digits, small_attacks)
+    guard.save(tmp_path)
+    again = Guard.load(tmp_path, model=small.module)
+    assert again.detector.get_params() == guard.detector.get_params()
+    assert torch.equal(again.fitting.source, guard.fitting.source)
+    refitted = again.fitting.fit(type(again.detector)())
+    np.testing.assert_array_equal(refitted.coefficients_, guard.detector.coefficients_)
