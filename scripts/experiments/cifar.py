@@ -1,5 +1,6 @@
 """The pictures and networks of the experiments on CIFAR-10."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import train_models
@@ -13,9 +14,26 @@ from advdetect.networks import load_model
 
 def cifar_images(data_root: Path | None, limit: int) -> ImageSet:
     """Test pictures of CIFAR-10 (JPEG), the first of a seeded order."""
+    return data.load(given(data_root), split="test", limit=limit)
+
+
+def test_splits(data_root: Path | None) -> dict[str, ImageSet]:
+    """Reference, calibration and evaluation pictures, of the test pictures alone.
+
+    A network that was trained on the others has seen none of these.
+    """
+    folder = given(data_root) / "test"
+    return {
+        split: replace(data.load(folder, split=split), name=train_models.CIFAR)
+        for split in data.SPLITS[:3]
+    }
+
+
+def given(data_root: Path | None) -> Path:
+    """The image folder, which has to be named."""
     if data_root is None:
         raise InputError("give the image folder of CIFAR-10 (train/, test/) with --data-root")
-    return data.load(data_root, split="test", limit=limit)
+    return data_root
 
 
 def trained(family: str, out: Path, data_root: Path | None) -> dict[str, nn.Module]:

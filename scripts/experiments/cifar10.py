@@ -1,15 +1,11 @@
 """Detection on CIFAR-10 (JPEG), where rivals' figures stand: every detector, every attack."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
-from train_models import CIFAR
 
-from advdetect import data
 from advdetect.data import ImageSet
-from advdetect.errors import InputError
 from advdetect.guard import Guard
 from advdetect.metrics import Estimate
 from advdetect.networks import LoadedModel, load_model
@@ -20,6 +16,7 @@ from advdetect.workflows.attacking import attack_data, read_attacks
 from advdetect.workflows.evaluating import evaluate_attacks
 from advdetect.workflows.evaluating_run import Fitting, evaluate_into
 from advdetect.workflows.fitting import fit_guard
+from experiments.cifar import test_splits
 from experiments.cifar10_features import features
 from experiments.fashion import eps
 from experiments.printing import console, short, show, track
@@ -37,7 +34,7 @@ UNCERTAIN = 0.9  # of its class: a victim below was uncertain to begin with
 def cifar10(out: Path, data_root: Path | None) -> None:
     """Guards of one and of two passes, and every baseline, under suite fine."""
     torch.set_num_threads(1)  # a core for each worker
-    splits = test_pictures(data_root)
+    splits = test_splits(data_root)
     model = load_model(MODEL)
     guards = fitted(model, splits, out)
     main = guards["two passes, seed 0"]
@@ -68,16 +65,6 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     print_seeds(reports, out)
     features(model, splits["reference"], out)
     console.print(f"report: {out / 'evaluation' / 'report.html'}")
-
-
-def test_pictures(data_root: Path | None) -> dict[str, ImageSet]:
-    """Reference, calibration and evaluation pictures: the network has seen none of them."""
-    if data_root is None:
-        raise InputError("give the image folder of CIFAR-10 (train/, test/) with --data-root")
-    return {
-        split: replace(data.load(data_root / "test", split=split), name=CIFAR)
-        for split in data.SPLITS[:3]
-    }
 
 
 def fitted(model: LoadedModel, splits: Mapping[str, ImageSet], out: Path) -> dict[str, Guard]:

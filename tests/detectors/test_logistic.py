@@ -73,3 +73,13 @@ def test_soft_score_is_the_score_and_has_its_gradient(rows):
     np.testing.assert_allclose(soft.detach(), detector.decision_function(rows[0]))
     soft.sum().backward()
     np.testing.assert_allclose(X.grad[0], detector.coefficients_ / detector.scale_)
+
+
+def test_further_along_what_is_suspicious_is_never_less_so_however_far(rows):
+    detector = LogisticDetector().fit(*rows)
+    direction = np.sign(detector.coefficients_) * detector.scale_
+    far = np.concatenate([np.linspace(0, 2 * FAR, 50), 10.0 ** np.arange(2, 9)])
+    for start in rows[0][:10]:
+        scores = detector.decision_function(start + far[:, None] * direction)
+        assert (np.diff(scores) >= 0).all()
+        assert scores[-1] > scores[0]
