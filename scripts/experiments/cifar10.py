@@ -1,6 +1,7 @@
 """Detection on CIFAR-10 (JPEG), where rivals' figures stand: every detector, every attack."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,7 +29,6 @@ ATTACKED = 500  # evaluation pictures attacked; all are judged clean
 KNOWINGLY = 0
 SEEDS = (0, 1, 2)
 WORKERS = 2
-UNCERTAIN = 0.9  # of its class: a victim below was uncertain to begin with
 
 
 def cifar10(out: Path, data_root: Path | None) -> None:
@@ -152,43 +152,57 @@ def worst(rows: Sequence[DetectionRow]) -> tuple[str, str]:
 
 def print_each_attack(reports: Mapping[str, Report], out: Path) -> None:
     """AUROC and the share found of every attack by every detector."""
-    compared = columns(reports)
-    budgets = [row for row in next(iter(compared.values()))[0].rows() if row.auroc.n]
+    title = "AUROC, and share found at 5 % false alarms in %"
     for left_out, kind in ((False, "as fitted"), (True, "each attack's family left out")):
-        body = []
-        for one in budgets:
-            cells = []
-            for found, detector in compared.values():
-                by_budget = {row.budget: row for row in found.rows(detector, left_out=left_out)}
-                row = by_budget.get(one.budget)
-                cells.append("-" if row is None else figure(row))
-            body.append((row_words(one), one.auroc.n, *cells))
-        show(
-            f"AUROC, share found at 5 % false alarms in %: {kind}",
-            ("attack", "n", *compared),
-            body,
-            out / f"auroc-{'unseen' if left_out else 'fitted'}.md",
+        by_attack(
+            f"{title}: {kind}",
+            reports,
+            out / f"auroc-{'unseen' if left_out else 'fitted'}",
+            lambda found, detector, left_out=left_out: found.rows(detector, left_out=left_out),
+            lambda row: (
+                f"{row.auroc.value or 0:.3f} {100 * (row.detection_rate['0.05'].value or 0):.0f}"
+            ),
         )
 
 
 def print_controls(reports: Mapping[str, Report], out: Path) -> None:
     """How often harmless changes are flagged."""
-    compared = columns(reports)
-    controls = next(iter(compared.values()))[0].rows(control=True)
-    body = []
-    for one in controls:
-        cells = []
-        for found, detector in compared.values():
-            by_budget = {row.budget: row for row in found.rows(detector, control=True)}
-            row = by_budget.get(one.budget)
-            cells.append("-" if row is None else percent(row.detection_rate["0.05"]))
-        body.append((row_words(one), one.auroc.n, *cells))
-    show(
-        "Flagged at 5 %, prediction still right, in %",
-        ("change", "n", *compared),
-        body,
-        out / "controls.md",
+    by_attack(
+        "Flagged at 5 % false alarms, prediction still right, in %",
+        reports,
+        out / "controls",
+        partial(Report.rows, control=True),
+        lambda row: f"{100 * found_at_5(row):.1f}",
     )
+
+
+def found_at_5(row: DetectionRow) -> float:
+    """Share flagged at 5 % false alarms."""
+    return row.detection_rate["0.05"].value or 0.0
+
+
+def by_attack(
+    title: str,
+    reports: Mapping[str, Report],
+    file: Path,
+    rows_of: Callable[[Report, str], Sequence[DetectionRow]],
+    cell: Callable[[DetectionRow], str],
+) -> None:
+    """A row for each attack, a column for each detector: ours, then those of others."""
+    every = columns(reports)
+    first = [row for row in rows_of(*next(iter(every.values()))) if row.auroc.n]
+    ours = [name for name in every if "pass" in name]
+    for names, kind in ((ours, "ours"), ([n for n in every if n not in ours], "others")):
+        found = [{row.budget: row for row in rows_of(*every[name])} for name in names]
+        body = [
+            (
+                row_words(row),
+                row.auroc.n,
+                *(cell(rows[row.budget]) if row.budget in rows else "-" for rows in found),
+            )
+            for row in first
+        ]
+        show(title, ("attack", "n", *names), body, file.with_name(f"{file.name}-{kind}.md"))
 
 
 def print_seeds(reports: Mapping[str, Report], out: Path) -> None:
@@ -204,14 +218,3 @@ def print_seeds(reports: Mapping[str, Report], out: Path) -> None:
             name = "family left out" if left_out else "as fitted"
             body.append((kind, name, ", ".join(f"{value:.4f}" for value in least)))
     show("Worst AUROC by seed", ("guard", "fit", "seeds 0, 1, 2"), body, out / "seeds.md")
-
-
-def figure(row: DetectionRow) -> str:
-    """Area, and the share found in percent."""
-    found = row.detection_rate["0.05"].value
-    return "-" if row.auroc.value is None else f"{row.auroc.value:.3f} {100 * (found or 0):.0f}"
-
-
-def percent(estimate: Estimate) -> str:
-    """A share in percent."""
-    return "-" if estimate.value is None else f"{100 * estimate.value:.1f}"
