@@ -15,11 +15,12 @@ REACHED = {
 }
 
 
-# But for random search in L2, whose bumps are not shaped as the plane's normal is.
+# But for random search in L2, whose bumps are not shaped as the plane's normal is, and for what an
+# encoder does afterwards.
 FIXED = [
     name
     for name, spec in ATTACKS.items()
-    if not spec.minimum_norm and not spec.control and name != "l2_square"
+    if spec.takes_eps and not (spec.control or spec.encoded or name == "l2_square")
 ]
 
 
