@@ -27,6 +27,7 @@ def baseline_guards(
     folder: Path,
     *,
     names: Sequence[str] = BASELINES,
+    attacked: Path | None = None,
     seed: int = 0,
     workers: int | None = None,
     ray: str | None = None,
@@ -37,18 +38,19 @@ def baseline_guards(
     Args:
         guard: What they are compared with: its suite and its false-alarm rate are theirs.
         model: The classifier.
-        reference: Clean images to fit on, the first 300 of them attacked.
+        reference: Clean images to fit on.
         calibration: Clean images for the p-values.
         folder: Where the guards go.
         names: Names in ``BASELINES``.
+        attacked: A run on reference images; ``None`` attacks the first 300 as the guard's were.
         seed: Seeds the attacks.
         workers: Processes that attack.
         ray: A Ray cluster that attacks instead.
         track: Shows progress.
     """
     suite = str(guard.about.get("suite"))
-    attacked = folder / "attacked"
-    if not all(DETECTORS[name].clean_only for name in names):
+    if attacked is None and not all(DETECTORS[name].clean_only for name in names):
+        attacked = folder / "attacked"
         some = reference.subset(range(min(FITTED_ON, len(reference) // 2)))
         attack_data(
             model,

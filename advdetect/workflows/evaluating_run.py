@@ -44,10 +44,18 @@ class EvaluatedRun:
 
 @dataclass(frozen=True)
 class Fitting:
-    """Clean images to fit detectors on, and others to calibrate them."""
+    """Clean images to fit detectors on, and others to calibrate them.
+
+    Attributes:
+        reference: To fit on.
+        calibration: For the p-values.
+        attacked: A run on reference images, for detectors that learn from attacks; ``None``
+            attacks some.
+    """
 
     reference: ImageSet
     calibration: ImageSet
+    attacked: Path | None = None
 
 
 def evaluate_into(
@@ -121,6 +129,7 @@ def evaluate_into(
             baselines.reference,
             baselines.calibration,
             run.path / "baselines",
+            attacked=baselines.attacked,
             seed=seed,
             workers=workers,
             ray=ray,

@@ -24,8 +24,8 @@ from experiments.printing import console, short, show, track
 
 MODEL = "cifar10-resnet"
 SUITE = "fine"
-FITTED = 600  # reference pictures attacked
-ATTACKED = 500  # evaluation pictures attacked; all are judged clean
+FITTED = 400  # reference pictures attacked
+ATTACKED = 300  # evaluation pictures attacked; all are judged clean
 KNOWINGLY = 0
 SEEDS = (0, 1, 2)
 WORKERS = 2
@@ -46,7 +46,7 @@ def cifar10(out: Path, data_root: Path | None) -> None:
         suite=SUITE,
         limit=ATTACKED,
         adaptive=KNOWINGLY,
-        baselines=Fitting(splits["reference"], splits["calibration"]),
+        baselines=Fitting(splits["reference"], splits["calibration"], out / "attacked"),
         workers=WORKERS,
         track=track,
     )
