@@ -92,7 +92,7 @@ def fit_guard(
         pick(DETECTORS, detector, "detector")
     if attacked is not None:
         run = attacks_for_fitting(attacked, model, reference)
-    elif detector == "clean-only":
+    elif detector is not None and DETECTORS[detector].clean_only:
         run = None
     else:
         some = reference.subset(range(min(ATTACKED, len(reference) // 2)))

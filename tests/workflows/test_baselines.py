@@ -35,6 +35,7 @@ def test_they_are_fitted_on_the_attacks_given(small_guard, small, digits, attack
     assert tuple(found) == NAMES
     assert {path.name for path in tmp_path.iterdir()} == set(NAMES)  # nothing was attacked again
     assert found["lid"].fitting.budgets == ("linf_fgsm 8/255", "linf_pgd 8/255", "linf_fmn")
+    assert found["softmax"].fitting.budgets == ()  # it learns from clean images alone
     assert found["lid"].false_alarm_rate == small_guard.false_alarm_rate
 
 
