@@ -65,7 +65,7 @@ def test_paths_come_from_standard_input(pictures):
     [
         (["detect", "fashion-resnet", "/no/such"], "error: /no/such: no such file or folder"),
         (["detect", "nobody", "."], "error: no guard 'nobody' (no such folder)"),
-        (["attack", "nobody"], "error: no model named 'nobody', shipped are: fashion-pair-dcor"),
+        (["attack", "nobody"], "error: no model named 'nobody', shipped are: cifar10-resnet"),
         (["attack", "fashion-resnet", "--data", "/no"], "error: no data set, folder or file named"),
         (["attack", "fashion-resnet", "--eps", "x"], "error: expected an eps such as 0.1 or 8/255"),
         (["attack", "fashion-resnet", "--suite", "x"], "error: no suite named 'x', choose from"),

@@ -33,6 +33,6 @@ def test_says_what_is_missing(tmp_path):
 
 
 def test_names_the_shipped_models_that_have_a_guard():
-    with pytest.raises(FileError, match="or one of fashion-pair-dcor, .*fashion-resnet") as refused:
+    with pytest.raises(FileError, match="or one of cifar10-resnet, .*fashion-resnet") as refused:
         guard_folder("nothing")
     assert "tiny-10" not in str(refused.value)
