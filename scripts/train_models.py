@@ -119,7 +119,6 @@ RECIPES = (
             arguments={"width": 64},
             precision="bfloat16",
         ),
-        # The stem halves the picture: width is worth more to it than the finest detail.
         "cifar10-robust": cifar(
             epochs=24,
             learning_rate=0.1,

@@ -4,10 +4,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from advdetect.features.base import Feature, Observation, block_ends, choose_landmarks
-from advdetect.similarity.bits import BitCodes, hamming_similarity_in_groups
+from advdetect.similarity.bits import BitCodes, nearest_in_groups
 
 PER_CLASS = 150
 NEIGHBORS = 5
@@ -78,24 +77,18 @@ class NeighborFeatures(Feature):
         """
         on = observation.on[layer]
         landmarks = BitCodes(self.state[f"codes.{layer}"], on.shape[1])
-        if observation.sharpness is not None:
-            similarity = _soft_similarity(observation.bits[layer][inputs], landmarks, groups)
+        if observation.sharpness is None:
+            found = nearest_in_groups(BitCodes.pack(on)[inputs], landmarks, groups, NEIGHBORS)
         else:
-            questions = BitCodes.pack(on)[inputs]
-            similarity = hamming_similarity_in_groups(questions, landmarks, groups)
-        nearest = similarity.topk(min(NEIGHBORS, similarity.shape[1]), sorted=False).values
-        there = nearest >= 0
-        return (nearest * there).sum(1).div(there.sum(1)).to(observation.logits.dtype)
+            found = _soft_nearest(observation.bits[layer][inputs], landmarks, groups)
+        return found.to(observation.logits.dtype)
 
 
-def _soft_similarity(
-    bits: Tensor, landmarks: BitCodes, groups: list[tuple[slice, slice]]
-) -> Tensor:
-    """As ``hamming_similarity_in_groups``, of bits between 0 and 1, differentiable."""
+def _soft_nearest(bits: Tensor, landmarks: BitCodes, groups: list[tuple[slice, slice]]) -> Tensor:
+    """As ``nearest_in_groups``, of bits between 0 and 1, differentiable."""
     other = landmarks.unpack().to(bits.dtype)
     parts = [
         (bits[rows] @ other[members].T + (1 - bits[rows]) @ (1 - other[members]).T) / bits.shape[1]
         for rows, members in groups
     ]
-    widest = max(part.shape[1] for part in parts)
-    return torch.cat([F.pad(part, (0, widest - part.shape[1]), value=-1.0) for part in parts])
+    return torch.cat([part.topk(min(NEIGHBORS, part.shape[1])).values.mean(1) for part in parts])

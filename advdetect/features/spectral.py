@@ -25,8 +25,8 @@ class SpectralFeatures(Feature):
     At the end of every block landmarks are joined by the squared cosine of their outputs, and the
     ``DIMENSIONS`` smoothest eigenvectors make coordinates. A new input lies at the mean of its
     ``NEIGHBORS`` nearest landmarks, weighted by its edges (Nystroem's extension, without
-    rescaling). The columns are minus the distances to the centres of classes, and the distance
-    from where the input fell in the layer before. The state holds ``LANDMARKS`` outputs a layer.
+    rescaling). The columns are minus the distances to the centres of classes, and by how much
+    these changed since the layer before, on average. The state holds ``LANDMARKS`` outputs a layer.
 
     Source:
         Belkin & Niyogi 2003, doi:10.1162/089976603321780317; Bengio et al. 2004 for new inputs.
@@ -35,7 +35,7 @@ class SpectralFeatures(Feature):
     def _fit(self, reference: Observation) -> None:
         per_class = max(1, LANDMARKS // self.classes)
         rows, classes = choose_landmarks(reference.predicted, self.classes, per_class)
-        step = -(-len(rows) // LANDMARKS)  # more classes than landmarks: every so manieth
+        step = -(-len(rows) // LANDMARKS)  # more classes than landmarks: evenly thinned
         rows, self.state["classes"] = rows[::step], classes[::step]
         for layer in block_ends(self.layers):
             outputs = directions(reference.thinned[layer][rows])

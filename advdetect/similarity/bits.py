@@ -142,44 +142,41 @@ def jaccard_similarity(a: BitCodes, b: BitCodes) -> Tensor:
     return similarity.nan_to_num_(nan=1.0)
 
 
-def hamming_similarity_in_groups(
-    queries: BitCodes, base: BitCodes, groups: Sequence[tuple[slice, slice]]
+def nearest_in_groups(
+    queries: BitCodes, base: BitCodes, groups: Sequence[tuple[slice, slice]], k: int
 ) -> Tensor:
-    """Hamming similarity of some codes to some others, group by group: what nobody asks is free.
+    """Mean Hamming similarity of each code to the ``k`` most alike of its own group.
 
     Args:
         queries: ``n`` codes.
         base: Codes of the same length on the same device.
-        groups: Which rows of ``queries`` meet which of ``base``; each query is in one group.
+        groups: Which rows of ``queries`` are compared with which of ``base``: all queries, in
+            their order, once each.
+        k: Neighbours; of a smaller group all.
 
     Returns:
-        ``(n, m)`` float32, where ``m`` is the length of the longest group: the similarities of a
-        row's group in its order, in [0, 1], then -1. On a CPU FAISS counts, all groups at once.
+        ``(n,)`` float32 in [0, 1]. On a CPU FAISS counts; pairs that no group asks for cost
+        nothing.
 
     Raises:
         InputError: the codes differ in length or device.
     """
     _check_comparable(queries, base)
-    bits, sizes = base.n_bits, [len(range(*members.indices(len(base)))) for _, members in groups]
     if queries.packed.device.type != "cpu":
-        found = torch.full(
-            (len(queries), max(sizes, default=0)), -1.0, device=queries.packed.device
-        )
-        for (rows, members), size in zip(groups, sizes, strict=True):
-            found[rows, :size] = hamming_similarity(queries[rows], base[members])
-        return found
-    counts = np.full(
-        (len(queries), max(sizes, default=0)), 2 * bits, np.int32
-    )  # a similarity of -1
+        parts = [hamming_similarity(queries[rows], base[members]) for rows, members in groups]
+        return torch.cat([part.topk(min(k, part.shape[1])).values.mean(1) for part in parts])
+    found = np.empty(len(queries), np.float32)
     asking, answering = _rows(queries), _rows(base)
     with _faiss() as faiss:
-        for (rows, members), size in zip(groups, sizes, strict=True):
+        for rows, members in groups:
             left, right = asking[rows], answering[members]
-            tile = np.empty((len(left), size), np.int32)
+            tile = np.empty((len(left), len(right)), np.int32)
             pointers = [faiss.swig_ptr(part) for part in (left, right, tile)]
             faiss.hammings(*pointers[:2], *tile.shape, left.shape[1], pointers[2])
-            counts[rows, :size] = tile
-    return torch.from_numpy(counts).float().div_(-bits).add_(1)
+            count = min(k, len(right))
+            nearest = np.partition(tile, count - 1, axis=1)[:, :count]
+            found[rows] = 1 - nearest.mean(1) / base.n_bits
+    return torch.from_numpy(found)
 
 
 def hamming_neighbors(queries: BitCodes, base: BitCodes, k: int) -> tuple[Tensor, Tensor]:

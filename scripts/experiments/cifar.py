@@ -14,7 +14,7 @@ from advdetect.networks import load_model
 
 def cifar_images(data_root: Path | None, limit: int) -> ImageSet:
     """Test pictures of CIFAR-10 (JPEG), the first of a seeded order."""
-    return data.load(given(data_root), split="test", limit=limit)
+    return named(data.load(given(data_root), split="test", limit=limit))
 
 
 def test_splits(data_root: Path | None) -> dict[str, ImageSet]:
@@ -23,10 +23,12 @@ def test_splits(data_root: Path | None) -> dict[str, ImageSet]:
     A network that was trained on the others has seen none of these.
     """
     folder = given(data_root) / "test"
-    return {
-        split: replace(data.load(folder, split=split), name=train_models.CIFAR)
-        for split in data.SPLITS[:3]
-    }
+    return {split: named(data.load(folder, split=split)) for split in data.SPLITS[:3]}
+
+
+def named(images: ImageSet) -> ImageSet:
+    """The pictures by their data's name, wherever the folder lies."""
+    return replace(images, name=train_models.CIFAR)
 
 
 def given(data_root: Path | None) -> Path:

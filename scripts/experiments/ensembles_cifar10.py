@@ -1,9 +1,6 @@
 """The paper's chain of three networks, on CIFAR-10."""
 
-from dataclasses import replace
 from pathlib import Path
-
-import train_models
 
 from experiments.cifar import cifar_images
 from experiments.ensembles import SHARES, chain, trainer
@@ -16,7 +13,7 @@ def ensembles_cifar10(out: Path, data_root: Path | None) -> None:
     """Three seeds of chains, trained where they are not there."""
     chain(
         trainer(out / "models", data_root),
-        replace(cifar_images(data_root, limit=IMAGES), name=train_models.CIFAR),
+        cifar_images(data_root, limit=IMAGES),
         out,
         prefix="cifar-",
         every_eps=(*(round(share * DEVIATION, 4) for share in SHARES), 8 / 255),

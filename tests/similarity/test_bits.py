@@ -11,9 +11,9 @@ from advdetect.similarity.bits import (
     firing_rates,
     hamming_neighbors,
     hamming_similarity,
-    hamming_similarity_in_groups,
     hamming_similarity_to_rates,
     jaccard_similarity,
+    nearest_in_groups,
 )
 
 LENGTHS = [1, 7, 8, 63, 64, 65, 130, 1000]
@@ -145,24 +145,20 @@ def test_the_matrix_product_counts_as_faiss_does(m: int, monkeypatch) -> None:
     assert torch.equal(by_product, bits_module._differing_bits_on_cpu(a, b))
 
 
-def test_groups_of_codes_on_another_device() -> None:
+def test_the_nearest_on_another_device() -> None:
     queries, base = codes(3, 70, 1).to("meta"), codes(5, 70, 2).to("meta")
-    groups = [(slice(0, 3), slice(1, 4))]
-    assert hamming_similarity_in_groups(queries, base, groups).shape == (3, 3)
+    assert nearest_in_groups(queries, base, [(slice(0, 3), slice(1, 4))], 2).shape == (3,)
 
 
 @pytest.mark.parametrize("m", LENGTHS)
-def test_groups_are_parts_of_all_pairs(m: int) -> None:
+def test_the_nearest_of_a_group_are_sought_there_alone(m: int) -> None:
     queries, base = codes(7, m, 1), codes(40, m, 2)
     every = hamming_similarity(queries, base)
     groups = [(slice(0, 2), slice(10, 13)), (slice(2, 6), slice(None)), (slice(6, 7), slice(3, 5))]
-    found = hamming_similarity_in_groups(queries, base, groups)
-    assert found.shape == (7, 40)
+    found = nearest_in_groups(queries, base, groups, 5)
     for rows, members in groups:
-        size = every[rows, members].shape[1]
-        assert torch.equal(found[rows, :size], every[rows, members])
-        assert (found[rows, size:] == -1).all()
-    assert hamming_similarity_in_groups(queries[:0], base, []).shape == (0, 0)
+        descending = every[rows, members].sort(dim=1, descending=True).values
+        torch.testing.assert_close(found[rows], descending[:, :5].mean(1))
 
 
 def test_neighbors_are_the_largest_similarities_ties_by_index() -> None:
