@@ -207,6 +207,23 @@ def test_a_late_answer_never_follows_a_newer_one(opened):
     assert captions.json_value() == ["Attacked, PGD 9/255", "Attacked, PGD 20/255"]
 
 
+def test_an_attack_asked_for_before_the_verdict_is_made(opened):
+    """The slider moves while the new picture's verdict is still on its way."""
+    held = []
+    opened.page.route("**/v1/explain*", lambda route: held.append(route))
+    choose(opened, 5)
+    opened.page.locator("#eps").fill("16")
+    for _ in range(200):
+        if held:
+            break
+        opened.page.wait_for_timeout(50)
+    opened.page.wait_for_timeout(300)
+    held[0].continue_()
+    expect(opened.page.locator("#seen-caption")).to_have_text("Attacked, PGD 16/255")
+    expect(opened.page.locator("#eps-value")).to_have_text("16/255")
+    expect(opened.page.locator("#perturbation")).to_be_visible()
+
+
 def test_a_picture_given_up_for_another_is_never_shown(opened, shown):
     held = []
 
@@ -246,6 +263,7 @@ def test_a_picture_given_up_for_another_is_never_shown(opened, shown):
     ],
 )
 def test_a_broken_file_is_told_and_the_page_works_on(opened, sent, content, message):
+    slide(opened, 16)
     before = opened.verdict()
     if content == "cut off":
         content = encode(sent.images[0].repeat_interleave(9, 1).repeat_interleave(9, 2))[:-60]
@@ -257,6 +275,7 @@ def test_a_broken_file_is_told_and_the_page_works_on(opened, sent, content, mess
     alert = opened.page.get_by_role("alert")
     expect(alert).to_contain_text(message)
     assert opened.verdict() == before
+    expect(opened.page.locator("#eps-value")).to_have_text("16/255")
     opened.page.evaluate(DROP, [list(sent.pictures[2]), "digit.png", "image/png"])
     expect(alert).to_have_text("")
     expect(opened.page.locator("#reading strong")).to_have_text(str(sent.labels[2]))

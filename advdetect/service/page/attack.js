@@ -24,9 +24,9 @@ export function listenForAttack(changed) {
   form.addEventListener("submit", (event) => event.preventDefault());
   return {
     state,
-    reset() {
+    put(eps) {
       clearTimeout(timer);
-      slider.value = "0";
+      slider.value = String(eps);
       announce();
     },
   };

@@ -14,7 +14,7 @@ import { className, plain, size } from "./words.js";
 const AGAIN = 1200; // milliseconds until pictures of landmarks are asked for again
 
 let guard, showP, showPlace;
-let picture = null; // what is shown: { blob, shows, before, note }
+let picture = null; // what is shown: { blob, shows, before, note, eps }
 let wanted = null; // what was chosen last, shown or not yet
 
 let told = null;
@@ -51,8 +51,8 @@ const look = latest(async (question, waiting) => {
     of.note ??= await sizeNote(of.blob);
     if (waiting() === null || waiting().of === of) {
       if (!eps) of.before = found;
-      if (picture !== of && !eps) controls.reset();
       picture = of;
+      of.eps = eps;
       showVerdict(found, { guard, showP, showPlace, ...of });
       tell(null);
       if (found.pictures === "looking") {
@@ -62,7 +62,10 @@ const look = latest(async (question, waiting) => {
       }
     }
   } catch (error) {
-    if (waiting() === null) wanted = picture;
+    if (waiting() === null) {
+      wanted = picture;
+      if (picture !== null) controls.put(picture.eps);
+    }
     tell(error);
   }
   byId("result").removeAttribute("aria-busy");
@@ -70,7 +73,8 @@ const look = latest(async (question, waiting) => {
 
 function choose(blob, sample = null) {
   if (sample === null) press(null);
-  wanted = { blob, shows: sample === null ? null : className(sample), before: null, note: null };
+  wanted = { blob, shows: sample === null ? null : className(sample), before: null, note: null, eps: 0 };
+  controls.put(0); // now, not with the answer: the slider may have been moved again by then
   look({ of: wanted, name: controls.state().name, eps: 0 });
 }
 
