@@ -47,6 +47,9 @@ def load(
 ) -> ImageSet:
     """Load one split of a data set; only the pictures that are returned are decoded.
 
+    They come in random order (seeded; in that of the file in ``fashion-mnist``): of data
+    sorted by class the first few would otherwise be of one class.
+
     Splits never share a source picture: ``reference``, ``calibration`` and ``evaluation``
     are fixed row numbers in the embedded data, and seeded shares (0.5, 0.2, 0.3) of all
     other, unless it has a part of its own for one of them; an official test part is
@@ -56,9 +59,7 @@ def load(
         name: A name in ``DATASETS``, a folder with a folder of pictures per class
             (``folder.open_folder``), or an ``.npz`` file (``npz.open_npz``).
         split: One of ``SPLITS``.
-        limit: At most so many pictures: the first of the split, which is in random order
-            (seeded; that of the file in ``fashion-mnist``), so that data sorted by class
-            gives all classes. They are returned in source order.
+        limit: At most so many pictures, the first of the split.
         data_root: Folder that holds, or will hold, data that does not come with the
             package.
         resize: Height and width to scale pictures of other sizes to.
@@ -75,7 +76,7 @@ def load(
         raise InputError(f"the limit must be at least 1 picture, got {limit}")
     source = _open(name, split, None if data_root is None else Path(data_root))
     try:
-        rows = pick(source.splits, split, "split with pictures")[:limit].sort().values
+        rows = pick(source.splits, split, "split with pictures")[:limit]
         images = source.read(rows, partial(fit_images, size=resize, channels=channels))
         check_images(images)
     except InputError as error:

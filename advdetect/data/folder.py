@@ -87,12 +87,13 @@ def _list(root: Path, part: str) -> list[Listed]:
 
 
 def _read(root: Path, paths: list[Path], fit: Callable[[Tensor], Tensor]) -> Tensor:
-    """Decode pictures into one tensor, filled as they come."""
-    first, *_ = names = [path.relative_to(root) for path in paths]
-    images = torch.empty(0)
-    for i, path in enumerate(paths):
-        image = fit(read_picture(path)[None])[0]
-        if i == 0:
+    """Decode pictures into one tensor, filled as they come: sorted by path, as they are listed."""
+    names = [path.relative_to(root) for path in paths]
+    order = sorted(range(len(paths)), key=names.__getitem__)
+    first, images = names[order[0]], torch.empty(0)
+    for i in order:
+        image = fit(read_picture(paths[i])[None])[0]
+        if i == order[0]:
             images = image.new_empty(len(paths), *image.shape)
         if image.shape[1:] != images.shape[2:]:
             raise InputError(
