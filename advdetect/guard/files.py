@@ -27,7 +27,7 @@ SCHEMA = 1
 DESCRIPTION = "guard.json"
 TENSORS = tuple(
     f"{name}.safetensors"
-    for name in ("model", "features", "detector", "calibration", "fitting", "held_out")
+    for name in ("model", "features", "detector", "calibration", "fitting", "held_out", "seen")
 )
 
 
@@ -49,6 +49,7 @@ def write_guard(guard: "Guard", folder: Path) -> None:
         # Half precision: these rows are many, and rounded to it already.
         "fitting.safetensors": _tensors(guard.fitting, torch.float16),
         "held_out.safetensors": _tensors(guard.held_out, torch.float32),
+        "seen.safetensors": {"fingerprints": guard.seen},
     }
     sha256 = {name: storage.save_tensors(folder / name, t) for name, t in files.items()}
     about = {
@@ -148,6 +149,7 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
         "held_out": _rows(read("held_out.safetensors"), ()),
         "about": about["about"],
         "architecture": about["architecture"],
+        "seen": read("seen.safetensors")["fingerprints"],
     }
 
 

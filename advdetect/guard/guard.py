@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from advdetect.attacks import AttackRun
+from advdetect.attacks.running import fingerprints
 from advdetect.checks import check_images, pick
 from advdetect.detectors import DETECTORS, Detector
 from advdetect.detectors.conformal import ConformalCalibration, check_enough
@@ -21,6 +22,8 @@ from advdetect.features.base import Observation
 from advdetect.features.extractor import UNITS, Track, untracked
 from advdetect.guard.parts import feature_rows, fitting_rows, part_images
 from advdetect.guard.rows import KeptRows
+
+DUPLICATES = 0.01  # pictures that a data set may hold more than once
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,7 @@ class Guard:
         input_shape: ``(channels, height, width)`` of the images it was fitted on.
         fitting: The rows that the detector was fitted on.
         held_out: The clean rows that calibrate it.
+        seen: ``(m,)`` fingerprints of the images that it was fitted and calibrated on.
         about: How it came to be; kept in its file.
         architecture: How to build the model again, if a name says so.
     """
@@ -77,6 +81,7 @@ class Guard:
     input_shape: tuple[int, int, int]
     fitting: KeptRows
     held_out: KeptRows
+    seen: Tensor
     about: dict[str, Any] = field(default_factory=dict)
     architecture: Mapping[str, Any] | None = None
 
@@ -179,8 +184,23 @@ class Guard:
             (channels, height, width),
             fitting,
             held_out,
+            fingerprints(torch.cat([clean_images, parts.calibration])).unique(),
             {"seed": seed, "images": counts},
         )
+
+    def check_unseen(self, images: Tensor) -> None:
+        """Refuse to be judged by images ``(n, c, h, w)`` that this guard was made from.
+
+        Raises:
+            InputError: more than 1 % of them served to fit or calibrate it.
+        """
+        known = int(torch.isin(fingerprints(images), self.seen).sum())
+        if known > DUPLICATES * len(images):
+            raise InputError(
+                f"{known} of {len(images)} images served to fit or calibrate this guard, and would "
+                "flatter it: give images that it has not seen, such as the evaluation split of "
+                f"the data it was fitted on ({self.about.get('data', 'not named')})"
+            )
 
     def __call__(self, images: Tensor) -> Verdicts:
         """Judge ``(n, c, h, w)`` pixels in [0, 1]; each verdict depends on its own input alone.

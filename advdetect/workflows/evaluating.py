@@ -63,8 +63,10 @@ def evaluate(
         track: Shows progress.
 
     Raises:
-        InputError: images or labels that do not fit the guard.
+        InputError: images or labels that do not fit the guard, or images that it was made from.
     """
+    check_images(images, shape=guard.input_shape)
+    guard.check_unseen(images)
     run = attacked or attack(guard.model, images, labels, suite=suite, seed=seed, track=track)
     set_ = ImageSet(data, split, images, labels, torch.arange(len(labels)), ())
     knowing: Sequence[Block] = ()

@@ -93,13 +93,14 @@ def evaluate_into(
 
     Raises:
         FileError: the folder holds another run.
-        InputError: images that do not fit the guard.
+        InputError: images that do not fit the guard, or that it was made from.
     """
     model = LoadedModel(
         str(guard.about.get("model", "model")), guard.model, guard.architecture or {}
     )
     # Before the attacks, which take long.
     check_images(images.images, shape=guard.input_shape)
+    guard.check_unseen(images.images)
     attacked = images if limit is None else images.subset(range(min(limit, len(images))))
     extra = {
         "guard": name,

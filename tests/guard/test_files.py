@@ -20,7 +20,7 @@ from advdetect.guard import Guard
 from advdetect.guard.files import seal
 from advdetect.networks import load_model
 
-TENSORS = ["calibration", "detector", "features", "fitting", "held_out", "model"]
+TENSORS = ["calibration", "detector", "features", "fitting", "held_out", "model", "seen"]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import is_dataclass
 
 import pytest
+import torch
 from torch import nn
 
 from advdetect import data, workflows
@@ -18,6 +19,7 @@ from advdetect.report.report import ALL
 from advdetect.runs.records import read_records
 from advdetect.workflows import demonstrating
 from advdetect.workflows.attacking import attack_data
+from advdetect.workflows.evaluating import evaluate
 from advdetect.workflows.evaluating_run import evaluate_again, evaluate_into
 from advdetect.workflows.keeping import FILES
 from advdetect.workflows.recording import KEYS
@@ -152,6 +154,27 @@ def test_images_that_do_not_fit_are_refused_before_anything_is_attacked(small_gu
     with pytest.raises(InputError, match=r"expected images of shape \(1, 8, 8\)"):
         evaluate_into(small_guard, larger, tmp_path / "run", name="x", suite="quick")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("split", ["reference", "calibration"])
+def test_images_that_the_guard_was_made_from_are_refused(small_guard, digits, tmp_path, split):
+    n = len(digits[split])
+    message = (
+        f"^{n} of {n} images served to fit or calibrate this guard, and would flatter it: give "
+        "images that it has not seen, such as the evaluation split of the data it was fitted on"
+    )
+    with pytest.raises(InputError, match=message):
+        evaluate_into(small_guard, digits[split], tmp_path / "run", name="x", suite="quick")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match=message):
+        evaluate(small_guard, digits[split].images, digits[split].labels, suite="quick")
+
+
+def test_a_few_duplicates_are_no_reason_to_refuse(small_guard, digits):
+    new = digits["evaluation"].images[:200]
+    small_guard.check_unseen(torch.cat([new, digits["reference"].images[:2]]))
+    with pytest.raises(InputError, match="^3 of 203 images"):
+        small_guard.check_unseen(torch.cat([new, digits["reference"].images[:3]]))
 
 
 def test_the_demonstration_tells_its_story_and_goes_on(small_model, tmp_path, monkeypatch):
