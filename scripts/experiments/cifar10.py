@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from advdetect.attacks import AttackRun
 from advdetect.data import ImageSet
 from advdetect.guard import Guard
 from advdetect.metrics import Estimate
@@ -24,10 +26,11 @@ from experiments.printing import console, short, show, track
 
 MODEL = "cifar10-resnet"
 SUITE = "fine"
-FITTED = 400  # reference pictures attacked
+FITTED = 500  # reference pictures attacked
 ATTACKED = 300  # evaluation pictures attacked; all are judged clean
 SEEDS = (0, 1, 2)
 WORKERS = 2
+SURE = 0.9
 
 
 def cifar10(out: Path, data_root: Path | None) -> None:
@@ -56,7 +59,7 @@ def cifar10(out: Path, data_root: Path | None) -> None:
                 guard, splits["evaluation"], run, model=MODEL, track=track
             ).report
     print_clean(done.report)
-    print_attacks(done.report, out)
+    print_attacks(done.report, run, uncertain(main, splits["evaluation"].images[:ATTACKED]), out)
     print_detectors(reports, out)
     print_each_attack(reports, out)
     print_controls(reports, out)
@@ -100,13 +103,28 @@ def print_clean(found: Report) -> None:
         )
 
 
-def print_attacks(found: Report, out: Path) -> None:
-    """What each attack did to the network."""
+def uncertain(guard: Guard, images: Tensor) -> Tensor:
+    """Which pictures ``(n, c, h, w)`` the network is less than 90 % sure of, ``(n,)``."""
+    return torch.cat([guard(batch).confidence < SURE for batch in images.split(100)])
+
+
+def print_attacks(found: Report, run: AttackRun, unsure: Tensor, out: Path) -> None:
+    """What each attack did to the network, and how uncertain its victims were to begin with."""
+    victims = {
+        result.budget: unsure[: len(result)][result.counted].double().mean().item()
+        for result in run.results
+    }
     show(
-        "Attacks",
-        ("attack", "eps", "success", "median size"),
+        f"Attacks; uncertain: clean, the network was less than {100 * SURE:.0f} % sure",
+        ("attack", "eps", "success", "median size", "uncertain victims, %"),
         [
-            (row.attack, eps(row.eps), str(row.success_rate), str(row.median_perturbation))
+            (
+                row.attack,
+                eps(row.eps),
+                str(row.success_rate),
+                str(row.median_perturbation),
+                f"{100 * victims[row.budget]:.0f}",
+            )
             for row in found.robustness
         ],
         out / "attacks.md",
