@@ -73,6 +73,7 @@ def baseline_guards(
                 attacked=None if DETECTORS[name].clean_only else attacked,
                 detector=name,
                 false_alarm_rate=guard.false_alarm_rate,
+                per_class=guard.calibration.predicted is not None,
                 seed=seed,
                 track=track,
             )

@@ -132,7 +132,10 @@ class _Judges:
         if detector is self.guard.detector:
             calibration, clean_scores = self.guard.calibration, self.clean.score
         else:
-            calibration = ConformalCalibration(self.guard.held_out.scores(detector))
+            # As the guard is calibrated, by class or not: else shares found would not compare.
+            calibration = ConformalCalibration(
+                self.guard.held_out.scores(detector), self.guard.calibration.predicted
+            )
             clean_scores = self._scores(detector, self.clean)
         threshold = self.guard.fitting.balanced_threshold(detector)
 

@@ -14,6 +14,7 @@ from advdetect.report.plots.cuts import fiedler_embedding
 from advdetect.report.plots.detection import by_layer, detection_by_attack
 from advdetect.report.plots.pictures import pictures
 from advdetect.report.plots.scores import roc_curves, score_histograms
+from advdetect.report.words import percent
 
 NAMES = [
     "detection_by_attack",
@@ -54,6 +55,25 @@ def test_figures_say_what_is_seen_and_how_many(plots):
     assert said["pictures"].title == "Flagged: 3 of 4 attacked pictures"
     assert said["robust_accuracy_l2"].title == "3.0 % stays right under PGD L2 1.5"
     assert all(plot.alt and plot.caption.endswith(".") for plot in plots)
+
+
+def test_the_title_names_both_shares_of_the_attack_found_least(report, figures):
+    """Also where leaving an attack out of fitting finds more of it."""
+    turned = replace(
+        report,
+        detection=tuple(
+            replace(row, fitted_on_it=not row.fitted_on_it)
+            if row.detector == report.detector and not row.control
+            else row
+            for row in report.detection
+        ),
+    )
+    pairs = {seen.budget: (seen, unseen) for seen, unseen in turned.pairs()}
+    seen, unseen = min(pairs.values(), key=lambda pair: turned.detected(pair[0]).value)
+    said = {plot.name: plot for plot in draw(turned, figures)}["detection_by_attack"].title
+    shares = [percent(turned.detected(row).value) for row in (seen, unseen)]
+    assert turned.detected(seen).value < turned.detected(unseen).value
+    assert said.endswith(f"is found least: {shares[0]}, left out {shares[1]}")
 
 
 def test_without_data_there_is_no_figure(bare):

@@ -1,5 +1,7 @@
 """The figures of a report against the same figures worked out directly."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,13 @@ from sklearn.metrics import roc_auc_score
 from advdetect import evaluate
 from advdetect.attacks import attack
 from advdetect.data import ImageSet
+from advdetect.detectors import DETECTORS
+from advdetect.detectors.conformal import ConformalCalibration
 from advdetect.errors import InputError
 from advdetect.guard import Guard
+from advdetect.guard.rows import family_of
 from advdetect.workflows.evaluating import evaluate_attacks
+from advdetect.workflows.judging import CLEAN
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +116,31 @@ def test_a_family_left_out_is_judged_by_a_guard_fitted_without_it(report, small_
     higher = (held_out[None, :] >= hit[:, None]).sum(1)
     found = ((1 + higher) / (1 + len(held_out)) <= 0.05).mean()
     assert row.detection_rate["0.05"].value == pytest.approx(found, abs=0.02)
+
+
+def test_detectors_beside_a_guard_are_calibrated_as_it_is(small_guard, images, run):
+    """By class where the guard is: shares found at one threshold for all would not compare."""
+    kept = small_guard.held_out.predicted.numpy()
+    guard = copy(small_guard)
+    guard.calibration = ConformalCalibration(guard.calibration.scores, kept)
+    judged = evaluate_attacks(guard, images, run, model="small").judged
+    predicted = small_guard(images.images).label.numpy()
+    checked = set()
+    for block in judged.scores:
+        name, left_out = block.keys["detector"], block.keys["left_out"]
+        if block.keys["attack"] != CLEAN or block.keys["layer"] or name == "fiedler":
+            continue
+        detector = type(guard.detector)(**guard.detector.get_params())
+        if name != guard.detector_name:
+            detector = DETECTORS[name]()
+        without = [b for b in guard.fitting.budgets if family_of(b) == left_out]
+        scores = guard.held_out.scores(guard.fitting.fit(detector, without=without))
+        for c in np.unique(predicted):
+            own, new = scores[kept == c], block["score"][predicted == c]
+            expected = (1 + (own[None, :] >= new[:, None]).sum(1)) / (1 + len(own))
+            np.testing.assert_allclose(block["p_value"][predicted == c], expected, atol=0.03)
+        checked.add((name, left_out))
+    assert checked >= {("logistic", ""), ("logistic", "fmn"), ("clean-only", "")}
 
 
 def test_noise_and_clean_only_detectors_are_never_said_to_be_fitted_on(report):

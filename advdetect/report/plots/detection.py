@@ -59,8 +59,8 @@ def detection_by_attack(report: Report) -> Plot | None:
     worst = attack_words(order[-1])
     title = f"{worst} is found least, {percent(least)} of the time"
     if both and order[-1] in found["fitted on"] and order[-1] in found["left out of fitting"]:
-        seen = found["fitted on"][order[-1]][1]
-        title = f"{worst} is found least: {percent(seen.value)}, left out {percent(least)}"
+        seen, unseen = (rows[order[-1]][1].value for rows in found.values())
+        title = f"{worst} is found least: {percent(seen)}, left out {percent(unseen)}"
     counts = [report.detected(row).n for rows in kinds.values() for row in rows]
     caption = (
         f"Share of successful attacks flagged, with 95 % Wilson intervals, for "
