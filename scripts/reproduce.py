@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments.cifar10 import cifar10
+from experiments.cifar10_knowing import cifar10_knowing
 from experiments.class_partition import class_partition
 from experiments.correspondence import correspondence
 from experiments.costs import costs
@@ -34,6 +35,7 @@ EXPERIMENTS: dict[str, Callable[[Path, Path | None], None]] = {
     "ensembles": ensembles,
     "ensembles-cifar10": ensembles_cifar10,
     "cifar10": cifar10,
+    "cifar10-knowing": cifar10_knowing,
     "correspondence": correspondence,
     "class-partition": class_partition,
     "graph-under-attack": graph_under_attack,

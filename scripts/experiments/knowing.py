@@ -29,7 +29,7 @@ def knowing(out: Path, _data_root: Path | None) -> None:
         track=track,
     )
     found = done.report
-    print_evasion(found, out)
+    print_evasion(found, out, NAME)
     print_attacks(found, out)
     print_detectors(found, out)
     for warning in found.warnings:
@@ -37,11 +37,11 @@ def knowing(out: Path, _data_root: Path | None) -> None:
     console.print(f"report: {out / 'report.html'}")
 
 
-def print_evasion(found: Report, out: Path) -> None:
+def print_evasion(found: Report, out: Path, name: str) -> None:
     """All knowing attacks together, image by image."""
     rows = found.evasion()
     show(
-        f"Misclassified and not flagged, all knowing attacks together, %: {NAME}, n = "
+        f"Misclassified and not flagged, all knowing attacks together, %: {name}, n = "
         f"{rows[0].success['0.05'].n} evaluation images classified correctly",
         ("linf eps", *(f"at {100 * float(key):g} %" for key in rows[0].success)),
         [(eps_text(row.eps or 0), *map(percent, row.success.values())) for row in rows],

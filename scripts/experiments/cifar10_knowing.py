@@ -1,0 +1,88 @@
+"""Guards on CIFAR-10 (JPEG) against someone who knows them: a plain network and a robust one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from advdetect.data import ImageSet
+from advdetect.guard import Guard
+from advdetect.networks import load_model
+from advdetect.report.report import Report
+from advdetect.workflows.attacking import attack_data
+from advdetect.workflows.evaluating_run import evaluate_into
+from advdetect.workflows.fitting import fit_guard
+from advdetect.workflows.guards import load_guard
+from experiments.cifar import test_splits
+from experiments.cifar10 import FITTED, SUITE, WORKERS, found_at_5
+from experiments.fashion import eps
+from experiments.knowing import print_attacks, print_evasion
+from experiments.printing import console, show, track
+
+PLAIN, ROBUST = "cifar10-resnet", "cifar10-robust"
+ATTACKED = 200
+KNOWINGLY = 50
+
+
+def cifar10_knowing(out: Path, data_root: Path | None) -> None:
+    """Suite fine on the robust network, and suite adaptive on both."""
+    torch.set_num_threads(1)  # a core for each worker
+    splits = test_splits(data_root)
+    guards = {ROBUST: robust_guard(splits, out), PLAIN: load_guard(PLAIN)}
+    # The plain network under suite fine is what experiment cifar10 is about.
+    suites = {ROBUST: (SUITE, ATTACKED), PLAIN: ("quick", KNOWINGLY)}
+    for name, guard in guards.items():
+        suite, limit = suites[name]
+        found = evaluate_into(
+            guard,
+            splits["evaluation"],
+            out / name / "evaluation",
+            name=name,
+            suite=suite,
+            limit=limit,
+            adaptive=KNOWINGLY,
+            workers=WORKERS,
+            track=track,
+        ).report
+        console.print(f"{name}: clean accuracy {found.clean.accuracy}")
+        print_evasion(found, out / name, name)
+        print_attacks(found, out / name)
+        if name == ROBUST:
+            print_accuracy(found, out / name)
+
+
+def robust_guard(splits: Mapping[str, ImageSet], out: Path) -> Guard:
+    """The guard of the robust network, fitted as that of the plain one."""
+    model, folder = load_model(ROBUST), out / ROBUST
+    some = splits["reference"].subset(range(FITTED))
+    attack_data(
+        model, some, folder / "attacked", suite=f"{SUITE}-fitting", workers=WORKERS, track=track
+    )
+    if not (folder / "guard" / "guard.json").is_file():
+        fit_guard(
+            model,
+            splits["reference"],
+            splits["calibration"],
+            folder / "guard",
+            attacked=folder / "attacked",
+            per_class=True,
+            passes=2,
+            track=track,
+        )
+    return Guard.load(folder / "guard", model=model.module)
+
+
+def print_accuracy(found: Report, out: Path) -> None:
+    """What each attack leaves of the accuracy, and how many of its successes are found."""
+    caught = {row.budget: row for row in found.rows() if row.auroc.n}
+    body = []
+    for row in found.robustness:
+        seen = caught.get(row.budget)
+        detection = ("-", "-") if seen is None else (seen.auroc, f"{100 * found_at_5(seen):.0f}")
+        body.append((row.attack, eps(row.eps), row.robust_accuracy, *detection))
+    show(
+        f"{ROBUST} under suite {SUITE}",
+        ("attack", "eps", "robust accuracy", "AUROC", "found at 5 %, %"),
+        body,
+        out / "accuracy.md",
+    )
