@@ -151,4 +151,4 @@ def test_other_channels_need_channels(tmp_path):
     with pytest.raises(InputError, match=message):
         load(root, split="reference")
     assert load(root, split="reference", channels=3).shape == (3, 4, 4)
-    assert levels(load(root, split="reference", channels=1)) == [0, 1, 255]
+    assert sorted(levels(load(root, split="reference", channels=1))) == [0, 1, 255]

@@ -102,6 +102,7 @@ def test_a_chosen_file_of_another_size_is_scaled_and_said_so(opened, sent):
 def test_a_clean_sample_is_explained(opened, shown):
     position, sample, found = next(one for one in samples(shown, attacked=False) if one[0] == 3)
     choose(opened, position)
+    expect(opened.page.locator("#seen")).to_have_attribute("src", found["picture"])
     expect(opened.page.locator("#reading")).to_contain_text("and that is what it shows")
     expect(opened.page.locator("#verdict")).to_have_text(
         "Flagged: this looks adversarial" if found["flagged"] else "Passed: this looks clean"

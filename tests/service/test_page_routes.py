@@ -61,7 +61,7 @@ def test_the_reasons_are_those_of_the_verdict(server, sent):
 
 
 def test_a_landmark_is_its_own_nearest_neighbour(settled, digits, small_guard):
-    """A picture whose codes the guard keeps: it agrees with itself in every unit."""
+    """A picture whose codes the guard keeps: but for a PNG's rounding it agrees with itself."""
     landmarks = inspector.Landmarks.of(small_guard)
     shown = inspector.LandmarkPictures(small_guard, landmarks, digits["reference"])
     while shown.look_on():
@@ -72,7 +72,7 @@ def test_a_landmark_is_its_own_nearest_neighbour(settled, digits, small_guard):
     assert [layer["layer"] for layer in found["neighbors"]] == list(landmarks.shown)
     for layer in found["neighbors"]:
         nearest = layer["nearest"]
-        assert nearest[0]["similarity"] == 1
+        assert nearest[0]["similarity"] > 0.98
         assert nearest[0]["label"] == int(landmarks.classes[row])
         similarities = [one["similarity"] for one in nearest]
         assert similarities == sorted(similarities, reverse=True)
@@ -191,7 +191,7 @@ def test_a_guard_without_landmarks_or_layers_says_so(start, small_guard, digits,
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])
 def test_an_attack_keeps_its_budget_and_leads_the_model_away(server, sent, name):
     misled = 0
-    for picture in sent.pictures[:5]:
+    for picture in sent.pictures[:8]:
         clean = explain(server, picture).json()
         found = attack(server, picture, eps=32, attack=name)
         assert found.status_code == 200, found.text
@@ -204,7 +204,7 @@ def test_an_attack_keeps_its_budget_and_leads_the_model_away(server, sent, name)
         expected = 127.5 + moved * (127.5 / 32)
         assert abs(pixels(found["perturbation"]) - expected).max() <= 3
         misled += found["label"] != clean["label"]
-    assert misled >= 4
+    assert misled >= 5
 
 
 def test_an_attack_of_no_size_is_the_clean_verdict(server, sent):
