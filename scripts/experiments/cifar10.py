@@ -111,7 +111,7 @@ def uncertain(guard: Guard, images: Tensor) -> Tensor:
 def print_attacks(found: Report, run: AttackRun, unsure: Tensor, out: Path) -> None:
     """What each attack did to the network, and how uncertain its victims were to begin with."""
     victims = {
-        result.budget: unsure[: len(result)][result.counted].double().mean().item()
+        str(result.budget): unsure[: len(result)][result.counted].double().mean().item()
         for result in run.results
     }
     show(
