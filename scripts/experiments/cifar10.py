@@ -30,7 +30,7 @@ FITTED = 500  # reference pictures attacked
 ATTACKED = 300  # evaluation pictures attacked; all are judged clean
 SEEDS = (0, 1, 2)
 WORKERS = 2
-SURE = 0.9
+SURE = 0.9  # a victim less sure than this was uncertain to begin with
 
 
 def cifar10(out: Path, data_root: Path | None) -> None:
@@ -69,28 +69,46 @@ def cifar10(out: Path, data_root: Path | None) -> None:
 
 
 def fitted(model: LoadedModel, splits: Mapping[str, ImageSet], out: Path) -> dict[str, Guard]:
-    """Guards on the same attacked reference pictures; those there are taken up."""
-    attacked = out / "attacked"
-    some = splits["reference"].subset(range(FITTED))
-    attack_data(model, some, attacked, suite=f"{SUITE}-fitting", workers=WORKERS, track=track)
-    kinds = [("two passes", 2, seed) for seed in SEEDS] + [("one pass", 1, seed) for seed in SEEDS]
-    guards: dict[str, Guard] = {}
-    for kind, passes, seed in kinds:
-        folder = out / "guards" / f"{passes}-passes-seed-{seed}"
-        if not (folder / "guard.json").is_file():
-            fit_guard(
-                model,
-                splits["reference"],
-                splits["calibration"],
-                folder,
-                attacked=attacked,
-                per_class=True,
-                passes=passes,
-                seed=seed,
-                track=track,
-            )
-        guards[f"{kind}, seed {seed}"] = Guard.load(folder, model=model.module)
-    return guards
+    """Guards on the same attacked reference pictures, by passes and seed."""
+    return {
+        f"{kind}, seed {seed}": guard_in(
+            out / "guards" / f"{passes}-passes-seed-{seed}",
+            model,
+            splits,
+            out / "attacked",
+            passes=passes,
+            seed=seed,
+        )
+        for kind, passes in (("two passes", 2), ("one pass", 1))
+        for seed in SEEDS
+    }
+
+
+def guard_in(
+    folder: Path,
+    model: LoadedModel,
+    splits: Mapping[str, ImageSet],
+    attacked: Path,
+    *,
+    passes: int = 2,
+    seed: int = 0,
+) -> Guard:
+    """A guard fitted on reference pictures, attacked in a folder; what is there is taken up."""
+    if not (folder / "guard.json").is_file():
+        some = splits["reference"].subset(range(FITTED))
+        attack_data(model, some, attacked, suite=f"{SUITE}-fitting", workers=WORKERS, track=track)
+        fit_guard(
+            model,
+            splits["reference"],
+            splits["calibration"],
+            folder,
+            attacked=attacked,
+            per_class=True,
+            passes=passes,
+            seed=seed,
+            track=track,
+        )
+    return Guard.load(folder, model=model.module)
 
 
 def print_clean(found: Report) -> None:

@@ -1,20 +1,15 @@
 """Guards on CIFAR-10 (JPEG) against someone who knows them: a plain network and a robust one."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from advdetect.data import ImageSet
-from advdetect.guard import Guard
 from advdetect.networks import load_model
 from advdetect.report.report import Report
-from advdetect.workflows.attacking import attack_data
 from advdetect.workflows.evaluating_run import evaluate_into
-from advdetect.workflows.fitting import fit_guard
 from advdetect.workflows.guards import load_guard
 from experiments.cifar import test_splits
-from experiments.cifar10 import FITTED, SUITE, WORKERS, found_at_5
+from experiments.cifar10 import SUITE, WORKERS, found_at_5, guard_in
 from experiments.fashion import eps
 from experiments.knowing import print_attacks, print_evasion
 from experiments.printing import console, show, track
@@ -28,7 +23,11 @@ def cifar10_knowing(out: Path, data_root: Path | None) -> None:
     """Suite fine on the robust network, and suite adaptive on both."""
     torch.set_num_threads(1)  # a core for each worker
     splits = test_splits(data_root)
-    guards = {ROBUST: robust_guard(splits, out), PLAIN: load_guard(PLAIN)}
+    robust = out / ROBUST
+    guards = {
+        ROBUST: guard_in(robust / "guard", load_model(ROBUST), splits, robust / "attacked"),
+        PLAIN: load_guard(PLAIN),
+    }
     # The plain network under suite fine is what experiment cifar10 is about.
     suites = {ROBUST: (SUITE, ATTACKED), PLAIN: ("quick", KNOWINGLY)}
     for name, guard in guards.items():
@@ -49,27 +48,6 @@ def cifar10_knowing(out: Path, data_root: Path | None) -> None:
         print_attacks(found, out / name)
         if name == ROBUST:
             print_accuracy(found, out / name)
-
-
-def robust_guard(splits: Mapping[str, ImageSet], out: Path) -> Guard:
-    """The guard of the robust network, fitted as that of the plain one."""
-    model, folder = load_model(ROBUST), out / ROBUST
-    some = splits["reference"].subset(range(FITTED))
-    attack_data(
-        model, some, folder / "attacked", suite=f"{SUITE}-fitting", workers=WORKERS, track=track
-    )
-    if not (folder / "guard" / "guard.json").is_file():
-        fit_guard(
-            model,
-            splits["reference"],
-            splits["calibration"],
-            folder / "guard",
-            attacked=folder / "attacked",
-            per_class=True,
-            passes=2,
-            track=track,
-        )
-    return Guard.load(folder / "guard", model=model.module)
 
 
 def print_accuracy(found: Report, out: Path) -> None:
