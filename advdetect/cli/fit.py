@@ -31,8 +31,8 @@ def fit(
         int,
         typer.Option(
             min=1,
-            max=2,
-            help="2 look at each picture again, mirrored or smoothed: dearer, finds more.",
+            max=4,
+            help="Above 1: look at each picture again, mirrored or smoothed; finds more.",
         ),
     ] = 1,
     units: Annotated[

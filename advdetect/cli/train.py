@@ -28,7 +28,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the model.", show_default=False)],
     members: Annotated[int | None, typer.Option(help="How many networks; 1 by default.")] = None,
     network: Annotated[
-        str | None, typer.Option(help="resnet (default), vgg, tiny-10 or package.module:factory.")
+        str | None,
+        typer.Option(
+            help="resnet (default), pooled-resnet, vgg, tiny-10 or package.module:factory."
+        ),
     ] = None,
     data: o.Data = "fashion-mnist",
     penalty: Annotated[

@@ -28,8 +28,8 @@ class Observation:
             of this steepness, in units of the layer's mean magnitude, so that gradients flow.
         means: Mean output ``(n, channels)`` of each channel of a layer, where a family asks.
         views: Logits of the same inputs looked at otherwise, by ``VIEWS``, where a family asks.
-        again: The pass of the same inputs changed in a way that keeps their class, where a family
-            asks; its units are those of the first pass, at the same place of the picture.
+        again: Passes of the same inputs, changed in ways that keep their class, where a family
+            asks; their units are those of the first pass, at the same place of the picture.
     """
 
     logits: Tensor
@@ -37,7 +37,7 @@ class Observation:
     sharpness: float | None = None
     means: Mapping[str, Tensor] = field(default_factory=dict)
     views: Mapping[str, Tensor] = field(default_factory=dict)
-    again: "Observation | None" = None
+    again: tuple["Observation", ...] = ()
 
     def truth(self) -> "Observation":
         """The same pass with true bits, and without gradients."""
@@ -45,7 +45,7 @@ class Observation:
             {name: part.detach() for name, part in parts.items()}
             for parts in (self.layers, self.means, self.views)
         )
-        again = None if self.again is None else self.again.truth()
+        again = tuple(seen.truth() for seen in self.again)
         return Observation(self.logits.detach(), layers, None, means, views, again)
 
     @property
@@ -115,20 +115,22 @@ class Feature(ABC):
     Args:
         classes: Number of the model's classes.
         layers: Names of the layers, in order.
+        looks: Names in ``LOOKS`` of the passes after the first.
 
     Attributes:
         needs_means: It looks at ``Observation.means``.
         needs_views: Names in ``VIEWS``; each costs another pass of the model.
-        needs_again: It looks at ``Observation.again``, another pass.
+        needs_again: It looks at ``Observation.again``, one more pass or several.
     """
 
     needs_means: ClassVar[bool] = False
     needs_again: ClassVar[bool] = False
     needs_views: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, classes: int, layers: tuple[str, ...]) -> None:
+    def __init__(self, classes: int, layers: tuple[str, ...], looks: tuple[str, ...] = ()) -> None:
         self.classes = classes
         self.layers = layers
+        self.looks = looks
         self.state: dict[str, Tensor] = {}
 
     @final

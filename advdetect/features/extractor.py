@@ -12,13 +12,13 @@ from advdetect.checks import pick
 from advdetect.errors import ModelError
 from advdetect.features.base import Feature, Observation
 from advdetect.features.recording import record
-from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES, OF_TWO_PASSES
+from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES, OF_MORE_PASSES
 from advdetect.features.views import LOOKS, VIEWS
 from advdetect.networks.ensemble import member_of
 
 UNITS = 2048
 BATCH = 250
-TRIED = 500  # reference images that choose the second look
+TRIED = 500  # reference images that choose the looks
 
 Track = Callable[[Sequence[Tensor], str], Iterable[Tensor]]
 
@@ -44,15 +44,18 @@ class FeatureExtractor:
     Args:
         units: For each layer, by name and in order, which of its units are looked at.
         features: The families, by name, fitted or about to be.
-        look: Name in ``LOOKS`` of the second pass, where a family asks for one.
+        looks: Names in ``LOOKS`` of the passes after the first, where a family asks for them.
     """
 
     def __init__(
-        self, units: Mapping[str, Tensor], features: Mapping[str, Feature], look: str | None = None
+        self,
+        units: Mapping[str, Tensor],
+        features: Mapping[str, Feature],
+        looks: Sequence[str] = (),
     ) -> None:
         self.units = dict(units)
         self.features = dict(features)
-        self.look = look
+        self.looks = tuple(looks)
 
     @classmethod
     def fit(
@@ -72,9 +75,9 @@ class FeatureExtractor:
             model: In evaluation mode, on the device of the images.
             images: ``(n, c, h, w)`` clean pixels in [0, 1].
             families: Names in ``FEATURES``; ``DEFAULT`` by default, and ``OF_ENSEMBLES``.
-            passes: With 2 the model looks at every picture once more, mirrored or smoothed,
-                whichever changes its predictions less on the reference images. Families that
-                are named ask for passes themselves.
+            passes: Above 1 the model looks at every picture again, changed in one way a pass:
+                those of ``LOOKS`` that change its predictions least on the reference images.
+                Families that are named and ask for more than one are given 2 at least.
             units: Cap of units, so of bits, per layer. The units are chosen once, by ``seed``,
                 and kept. The price per layer and input falls in proportion; on the shipped
                 Fashion-MNIST network, whose widest layers have 12,544 units, 1,024 instead
@@ -91,11 +94,13 @@ class FeatureExtractor:
         if families is None:
             several = len({member_of(layer) for layer in layers}) > 1
             families = DEFAULT + (OF_ENSEMBLES if several else ())
-            families += OF_TWO_PASSES if passes == 2 else ()
-        features = {name: pick(FEATURES, name, "feature")(classes, layers) for name in families}
-        extractor = cls(chosen, features)
-        if any(feature.needs_again for feature in features.values()):
-            extractor.look = _calmest(model, images)
+            families += OF_MORE_PASSES if passes > 1 else ()
+        kinds = {name: pick(FEATURES, name, "feature") for name in families}
+        looks: tuple[str, ...] = ()
+        if any(kind.needs_again for kind in kinds.values()):
+            looks = _calmest(model, images)[: max(1, passes - 1)]
+        features = {name: kind(classes, layers, looks) for name, kind in kinds.items()}
+        extractor = cls(chosen, features, looks)
         reference = _join(
             [extractor.observe(model, batch) for batch in track(images.split(BATCH), "reference")]
         )
@@ -123,10 +128,10 @@ class FeatureExtractor:
         with torch.set_grad_enabled(sharpness is not None):
             views = {name: model(VIEWS[name](images)) for name in self._views}
             seen = self._observe(model, images, sharpness)
-            again = None
-            if self.look is not None:
-                look = LOOKS[self.look]
-                again = self._observe(model, look.change(images), sharpness, look.back)
+            again = tuple(
+                self._observe(model, look.change(images), sharpness, look.back)
+                for look in map(LOOKS.__getitem__, self.looks)
+            )
         return replace(seen, views=views, again=again)
 
     def _observe(
@@ -175,17 +180,19 @@ class FeatureExtractor:
     def to(self, device: torch.device | str) -> "FeatureExtractor":
         """Move what was learnt to a device."""
         units = {k: v.to(device) for k, v in self.units.items()}
-        moved = FeatureExtractor(units, {}, self.look)
+        moved = FeatureExtractor(units, {}, self.looks)
         for name, feature in self.features.items():
             state = {key: value.to(device) for key, value in feature.state.items()}
-            moved.features[name] = type(feature)(feature.classes, feature.layers).load(state)
+            moved.features[name] = type(feature)(feature.classes, feature.layers, self.looks).load(
+                state
+            )
         return moved
 
     def config(self) -> dict[str, Any]:
         """What ``load`` needs beside the tensors: plain JSON."""
         classes = next(iter(self.features.values())).classes
         found = {"classes": classes, "layers": list(self.units), "families": list(self.features)}
-        return found if self.look is None else found | {"look": self.look}
+        return found | ({"looks": list(self.looks)} if self.looks else {})
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything learnt, by name."""
@@ -197,7 +204,9 @@ class FeatureExtractor:
     @classmethod
     def load(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
         """Make an extractor again from ``config`` and ``tensors``."""
-        layers = tuple(config["layers"])
+        layers, looks = tuple(config["layers"]), tuple(config.get("looks", ()))
+        for look in looks:
+            pick(LOOKS, look, "look")
         features: dict[str, Feature] = {}
         for family in config["families"]:
             state = {
@@ -205,10 +214,10 @@ class FeatureExtractor:
                 for key, value in tensors.items()
                 if key.partition("/")[0] == family
             }
-            feature = pick(FEATURES, family, "feature")(int(config["classes"]), layers)
+            feature = pick(FEATURES, family, "feature")(int(config["classes"]), layers, looks)
             features[family] = feature.load(state)
         units = {layer: tensors[f"units/{layer}"] for layer in layers}
-        return cls(units, features, config.get("look"))
+        return cls(units, features, looks)
 
 
 def _choose_units(
@@ -231,8 +240,8 @@ def _choose_units(
     return chosen, classes
 
 
-def _calmest(model: nn.Module, images: Tensor) -> str:
-    """Name the look under which the model keeps the most of its predictions."""
+def _calmest(model: nn.Module, images: Tensor) -> tuple[str, ...]:
+    """Name the looks by how many of its predictions the model keeps under them, most first."""
     some = images[:: max(1, len(images) // TRIED)]
 
     def predictions(change: Callable[[Tensor], Tensor]) -> Tensor:
@@ -241,7 +250,7 @@ def _calmest(model: nn.Module, images: Tensor) -> str:
     with torch.no_grad():
         own = predictions(lambda batch: batch)
         kept = {name: int((predictions(LOOKS[name].change) == own).sum()) for name in LOOKS}
-    return max(kept, key=lambda name: kept[name])
+    return tuple(sorted(LOOKS, key=lambda name: -kept[name]))
 
 
 def _join(observations: Sequence[Observation]) -> Observation:
@@ -250,11 +259,11 @@ def _join(observations: Sequence[Observation]) -> Observation:
         return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
     logits = torch.cat([o.logits for o in observations])
-    again = [o.again for o in observations if o.again is not None]
+    again = zip(*(o.again for o in observations), strict=True)
     return Observation(
         logits,
         joined("layers"),
         means=joined("means"),
         views=joined("views"),
-        again=_join(again) if again else None,
+        again=tuple(map(_join, again)),
     )

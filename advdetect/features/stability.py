@@ -1,4 +1,4 @@
-"""Which bits flip when the picture is looked at once more, mirrored or smoothed."""
+"""Which bits flip when the picture is looked at again, mirrored or smoothed."""
 
 from typing import ClassVar
 
@@ -11,13 +11,13 @@ from advdetect.similarity.bits import BitCodes, firing_rates
 
 
 class StabilityFeatures(Feature):
-    """Flips of bits between a picture and a second look at it, and what the flips speak for.
+    """Flips of bits between a picture and another look at it, and what the flips speak for.
 
     A perturbation that was tuned to one picture does less to the same mirrored or smoothed: bits
-    flip back, and they flip towards the class that the picture had before. For every layer the
-    shares of bits that come on and go off, and how the second look's log-likelihood of each
-    class's firing rates changed and what it is; of the logits, how far confidence and decision
-    move. It costs a second pass. The state holds ``classes x units`` rates a layer, as ``bits``
+    flip back, and they flip towards the class that the picture had before. For every look and layer
+    the shares of bits that come on and go off, and how the look's log-likelihood of each class's
+    firing rates changed and what it is; of the logits, how far confidence and decision move. A
+    look costs a pass. The state holds ``classes x units`` rates a layer, as ``bits``
     does.
 
     Source:
@@ -36,16 +36,18 @@ class StabilityFeatures(Feature):
         names += [f"log-likelihood again, {kind}" for kind in CONTRAST]
         names += [f"log-likelihood gained, {kind}" for kind in CONTRAST]
         own = ["own logit lost", "gap lost", "softmax moved", "log of own probability again"]
-        return [(layer, name) for layer in self.layers for name in names] + [
-            ("", name) for name in own
-        ]
+        every = [(layer, name) for layer in self.layers for name in names]
+        every += [("", name) for name in own]
+        return [(layer, f"{name} ({look})") for look in self.looks for layer, name in every]
 
     def _prepare(self) -> None:
         self._tosses = {layer: coin_tosses(rates) for layer, rates in self.state.items()}
 
     def _rows(self, observation: Observation) -> Tensor:
-        again = observation.again
-        assert again is not None  # it is asked for
+        return torch.cat([self._flips(observation, again) for again in observation.again], dim=1)
+
+    def _flips(self, observation: Observation, again: Observation) -> Tensor:
+        """What one more look shows."""
         classes, places = observation.searched
         columns: list[Tensor] = []
         for layer in self.layers:

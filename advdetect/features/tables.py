@@ -43,5 +43,5 @@ FEATURES: Mapping[str, type[Feature]] = {
 DEFAULT = ("bits", "neighbors", "graph", "magnitudes", "logits")
 # ... and of an ensemble besides.
 OF_ENSEMBLES = ("disagreement",)
-# ... and where a second pass may be made.
-OF_TWO_PASSES = ("stability",)
+# ... and where more than one pass may be made.
+OF_MORE_PASSES = ("stability",)

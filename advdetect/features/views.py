@@ -31,6 +31,11 @@ def smooth(images: Tensor) -> Tensor:
     return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
 
 
+def between(images: Tensor) -> Tensor:
+    """Move by half a pixel down and right: each pixel is the mean of a 2 x 2 square."""
+    return F.avg_pool2d(F.pad(images, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
+
+
 def mirror(images: Tensor) -> Tensor:
     """Turn the last axis of pictures, or of maps of features, around; vectors stay."""
     return images.flip(3) if images.ndim == 4 else images
@@ -42,7 +47,7 @@ def _leave(maps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Look:
-    """A second look at a picture.
+    """Another look at a picture.
 
     Attributes:
         change: Of the pictures; keeps their class.
@@ -55,4 +60,8 @@ class Look:
 
 
 VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"fewer_levels": fewer_levels, "median": median}
-LOOKS: Mapping[str, Look] = {"mirror": Look(mirror, mirror), "smooth": Look(smooth, _leave)}
+LOOKS: Mapping[str, Look] = {
+    "mirrored": Look(mirror, mirror),
+    "mirrored, half a pixel on": Look(lambda images: between(mirror(images)), mirror),
+    "smoothed": Look(smooth, _leave),
+}

@@ -20,6 +20,7 @@ from advdetect.errors import InputError
 from advdetect.features import FeatureExtractor
 from advdetect.features.base import Observation
 from advdetect.features.extractor import UNITS, Track, untracked
+from advdetect.features.views import LOOKS
 from advdetect.guard.parts import feature_rows, fitting_rows, part_images
 from advdetect.guard.rows import KeptRows
 
@@ -120,8 +121,8 @@ class Guard:
             per_class: Calibrate each predicted class by itself.
             choose: Choose what the detector leaves open, such as the strength of
                 regularisation, by how it does on families of attacks left out of its fit.
-            passes: Forward passes of an input: with 2 the picture is looked at once more, mirrored
-                or smoothed, which finds more, at twice the price.
+            passes: Forward passes of an input, 1 to 4: the picture is looked at again, mirrored,
+                smoothed or moved, which finds more; each pass costs as much as the first.
             units: Cap of units per layer; see ``FeatureExtractor.fit``.
             seed: Chooses the units and the held-back images.
             track: Wraps the batches to show progress.
@@ -132,13 +133,13 @@ class Guard:
             ModelError: a model that cannot be seen into.
         """
         check_images(clean_images)
-        if passes not in (1, 2):
-            raise InputError(f"a guard makes 1 or 2 passes, got {passes}")
+        if passes not in range(1, 2 + len(LOOKS)):
+            raise InputError(f"a guard makes 1 to {1 + len(LOOKS)} passes, got {passes}")
         name = detector or ("clean-only" if attacked is None else "logistic")
         chosen = pick(DETECTORS, name, "detector")()
         if attacked is None and not chosen.clean_only:
             raise InputError(f"the detector {name} learns from attacks: give attacked=attack(...)")
-        if passes == 2 and chosen.families is not None:
+        if passes > 1 and chosen.families is not None:
             raise InputError(f"the detector {name} reads features of its own: passes stay 1")
         parts = part_images(clean_images, attacked, calibration_images, seed)
         check_enough(len(parts.calibration), false_alarm_rate)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from advdetect import data, vision
 from advdetect.guard import Guard
+from advdetect.networks.pooled_resnet import PooledResNet
 from advdetect.networks.resnet import ResNet
 from advdetect.workflows.guards import load_guard
 from benchmarks.comparing import Rival, Row, Scope, compare
@@ -32,12 +33,12 @@ def guard_overhead(scope: Scope) -> Iterator[Row]:
         return
     # Untrained weights, and a detector fitted without attacks: neither changes the time.
     torch.manual_seed(0)
-    network = ResNet([0.5] * 3, [0.25] * 3, width=64).eval()  # of models/cifar10-resnet
+    network = PooledResNet([0.5] * 3, [0.25] * 3).eval()  # of models/cifar10-resnet
     small = data.load("fashion-mnist", split="reference", limit=300, resize=(32, 32), channels=3)
     batch = small.images[:64]
-    for passes in (1, 2):
+    for passes in (1, 2, 3):
         guard = Guard.fit(network, small.images, false_alarm_rate=0.05, passes=passes)
-        case = f"ResNet of width 64, 32 px, batch 64, passes: {passes}"
+        case = f"pooled-resnet, 32 px, batch 64, passes: {passes}"
         rivals = [Rival(PLAIN, partial(predicted, network, batch))]
         yield from compare(scope, case, partial(judged, guard, batch), rivals, repetitions=7)
     large = data.load("fashion-mnist", split="reference", limit=100, resize=(224, 224), channels=3)

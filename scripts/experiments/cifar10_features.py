@@ -15,7 +15,7 @@ from torch import Tensor
 from advdetect.data import ImageSet
 from advdetect.detectors import DETECTORS
 from advdetect.features import FeatureExtractor
-from advdetect.features.tables import DEFAULT, OF_TWO_PASSES
+from advdetect.features.tables import DEFAULT, OF_MORE_PASSES
 from advdetect.guard.parts import fitting_rows
 from advdetect.guard.rows import KeptRows, family_of
 from advdetect.networks import LoadedModel
@@ -34,7 +34,7 @@ def features(model: LoadedModel, reference: ImageSet, out: Path) -> None:
     attacked = len(run.results[0])
     # Pictures that were not attacked show what clean ones look like.
     clean = reference.images[attacked : attacked + REFERENCE]
-    families = (*DEFAULT, *OF_TWO_PASSES, *TRIED)
+    families = (*DEFAULT, *OF_MORE_PASSES, *TRIED)
     extractor = FeatureExtractor.fit(model.module, clean, families=families, track=track)
     rows = fitting_rows(
         model.module,
@@ -47,7 +47,7 @@ def features(model: LoadedModel, reference: ImageSet, out: Path) -> None:
     owner = np.array([column.family for column in extractor.columns])
     cost = price(model, extractor, reference.images[:BATCH])
     own = [*DEFAULT]
-    both = [*DEFAULT, *OF_TWO_PASSES]
+    both = [*DEFAULT, *OF_MORE_PASSES]
     cases = [("default, one pass", own), ("default, two passes", both)]
     cases += [(f"{name} alone", [name]) for name in families]
     cases += [(f"two passes without {name}", [n for n in both if n != name]) for name in both]

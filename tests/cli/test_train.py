@@ -177,7 +177,10 @@ def test_a_label_embedding_stands_for_the_labels(ready, tmp_path):
         (["--eps", "much"], "expected an eps such as 0.1 or 8/255, got 'much'"),
         (["--set", "depth=3"], "depth=3: unknown key 'depth', known are: network, arguments, "),
         (["--set", "depth"], "expected name=value, got 'depth'"),
-        (["--network", "lenet"], "no network named 'lenet', choose from: resnet, tiny-10, vgg"),
+        (
+            ["--network", "lenet"],
+            "no network named 'lenet', choose from: resnet, pooled-resnet, tiny-10, vgg",
+        ),
         (["--network", "nothing:make"], "cannot import nothing:make: No module named 'nothing'"),
         (["--given", "nothing"], "no model named 'nothing', shipped are: "),
         (["--set", "arguments.depth=3"], "cannot build the network 'resnet' as described: "),

@@ -13,7 +13,7 @@ from advdetect.features.base import CANDIDATES, Observation, block_ends, class_c
 from advdetect.features.views import VIEWS
 from advdetect.similarity.bits import BitCodes, hamming_similarity
 
-CLASSES, LAYERS = 3, ("a", "b", "c")
+CLASSES, LAYERS, AGAIN = 3, ("a", "b", "c"), ("mirrored", "smoothed")
 
 
 def observation(n, seed, sharpness=None):
@@ -29,7 +29,7 @@ def observation(n, seed, sharpness=None):
     seen = layers()
     means = {name: torch.rand(n, 12, generator=generator) for name in LAYERS}
     views = {name: near(logits) for name in VIEWS}
-    again = Observation(near(logits), layers(), sharpness)
+    again = tuple(Observation(near(logits), layers(), sharpness) for _ in AGAIN)
     return Observation(logits, seen, sharpness, means, views, again)
 
 
@@ -37,17 +37,18 @@ def part_of(whole, rows):
     """Some of the inputs of an observation."""
     parts = ({k: t[rows] for k, t in p.items()} for p in (whole.layers, whole.means, whole.views))
     layers, means, views = parts
-    again = None if whole.again is None else part_of(whole.again, rows)
+    again = tuple(part_of(seen, rows) for seen in whole.again)
     return Observation(whole.logits[rows], layers, None, means, views, again)
 
 
 def sharpened(whole, sharpness):
     """The same with soft bits."""
-    return replace(whole, sharpness=sharpness, again=replace(whole.again, sharpness=sharpness))
+    again = tuple(replace(seen, sharpness=sharpness) for seen in whole.again)
+    return replace(whole, sharpness=sharpness, again=again)
 
 
 def columns_of(family, reference, new):
-    feature = FEATURES[family](CLASSES, LAYERS).fit(reference)
+    feature = FEATURES[family](CLASSES, LAYERS, AGAIN).fit(reference)
     rows = feature.rows(new)
     assert rows.shape == (len(new.logits), len(feature.columns))
     assert len(set(feature.columns)) == len(feature.columns)
@@ -106,7 +107,7 @@ def test_graph_edges_are_cosines_of_outputs():
 @pytest.mark.parametrize("family", FEATURES)
 def test_a_row_depends_on_its_own_input_alone(family):
     reference, new = observation(60, 0), observation(7, 1)
-    feature = FEATURES[family](CLASSES, LAYERS).fit(reference)
+    feature = FEATURES[family](CLASSES, LAYERS, AGAIN).fit(reference)
     together = feature.rows(new)
     for i in range(7):
         alone = feature.rows(part_of(new, slice(i, i + 1)))
@@ -116,7 +117,7 @@ def test_a_row_depends_on_its_own_input_alone(family):
 @pytest.mark.parametrize("family", FEATURES)
 def test_soft_rows_come_near_the_true_ones(family):
     reference, new = observation(60, 0), observation(7, 1)
-    feature = FEATURES[family](CLASSES, LAYERS).fit(reference)
+    feature = FEATURES[family](CLASSES, LAYERS, AGAIN).fit(reference)
     soft = feature.rows(sharpened(new, 1e6))
     torch.testing.assert_close(soft, feature.rows(new), rtol=1e-3, atol=1e-3)
 
@@ -125,7 +126,7 @@ def test_soft_rows_come_near_the_true_ones(family):
 def test_a_class_that_is_never_predicted_gives_finite_rows(family):
     reference, new = observation(40, 0), observation(9, 1)
     rare = replace(reference, logits=reference.logits - torch.tensor([0.0, 0.0, 100.0]))
-    feature = FEATURES[family](CLASSES, LAYERS).fit(rare)
+    feature = FEATURES[family](CLASSES, LAYERS, AGAIN).fit(rare)
     assert torch.isfinite(feature.rows(new)).all()
 
 

@@ -10,7 +10,7 @@ from advdetect.errors import InputError
 from advdetect.features import FeatureExtractor
 from advdetect.features.base import Observation
 from advdetect.features.stability import StabilityFeatures
-from advdetect.features.views import LOOKS, mirror, smooth
+from advdetect.features.views import LOOKS, between, mirror, smooth
 from advdetect.guard import Guard
 
 # Class 0 fires in the first two of four units, class 1 in the last two.
@@ -19,19 +19,20 @@ FIRST, LAST = torch.tensor([[1.0, 1, -1, -1]]), torch.tensor([[-1.0, -1, 1, 1]])
 
 def seen(before, after, logits=((2.0, 1.0),), then=((2.0, 1.0),)):
     again = Observation(torch.tensor(then), {"relu": after})
-    return Observation(torch.tensor(logits), {"relu": before}, again=again)
+    return Observation(torch.tensor(logits), {"relu": before}, again=(again,))
 
 
 @pytest.fixture
 def fitted():
     both = torch.cat([FIRST, LAST])
-    return StabilityFeatures(2, ("relu",)).fit(
+    return StabilityFeatures(2, ("relu",), ("mirrored",)).fit(
         seen(both, both, ((1.0, 0.0), (0.0, 1.0)), ((1.0, 0.0), (0.0, 1.0)))
     )
 
 
 def named(feature, rows):
-    return {meaning: value for (_, meaning), value in zip(feature.columns, rows[0], strict=True)}
+    columns = [meaning.removesuffix(" (mirrored)") for _, meaning in feature.columns]
+    return dict(zip(columns, rows[0], strict=True))
 
 
 def test_nothing_flips_in_a_picture_that_looks_the_same(fitted):
@@ -76,6 +77,11 @@ def test_smoothing_leaves_an_even_picture_to_its_edge():
     torch.testing.assert_close(smooth(even), even)
 
 
+def test_moving_by_half_a_pixel_by_hand():
+    picture = torch.tensor([[0.0, 4, 8], [4, 8, 12]]).view(1, 1, 2, 3)
+    assert between(picture).tolist() == [[[[4, 8, 10], [6, 10, 12]]]]
+
+
 def test_mirroring_by_hand():
     picture = torch.arange(6.0).view(1, 1, 2, 3)
     assert mirror(picture).tolist() == [[[[2, 1, 0], [5, 4, 3]]]]
@@ -101,22 +107,23 @@ def test_bits_of_the_mirrored_picture_are_those_of_the_same_place():
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 1, 1, 2).repeat(5, 1, 1, 1)
     model = Columns().eval()
     extractor = FeatureExtractor.fit(model, images, families=["stability"])
-    extractor.look = "mirror"
+    extractor.looks = ("mirrored",)
     found = extractor.observe(model, images[:1])
     assert found.logits.tolist() == [[0.5, 0.0]]
-    assert found.again.logits.tolist() == [[0.0, 0.5]]  # it was looked at mirrored
-    assert torch.equal(found.again.layers["relu"], found.layers["relu"])  # and turned back
+    (again,) = found.again
+    assert again.logits.tolist() == [[0.0, 0.5]]  # it was looked at mirrored
+    assert torch.equal(again.layers["relu"], found.layers["relu"])  # and turned back
 
 
 def test_the_look_that_changes_the_fewest_predictions_is_taken():
     # A picture of two columns: mirrored it is of the other class, smoothed it is not.
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 1, 1, 2).repeat(5, 1, 4, 1)
     model = Columns().eval()
-    assert FeatureExtractor.fit(model, images, families=["stability"]).look == "smooth"
+    assert FeatureExtractor.fit(model, images, families=["stability"]).looks == ("smoothed",)
     # Half-planes up and down: mirrored it is the same picture.
     images = images.mT.contiguous()
     turned = nn.Sequential(Turn(), model)
-    assert FeatureExtractor.fit(turned, images, families=["stability"]).look == "mirror"
+    assert FeatureExtractor.fit(turned, images, families=["stability"]).looks == ("mirrored",)
 
 
 class Turn(nn.Module):
@@ -124,29 +131,40 @@ class Turn(nn.Module):
         return images.mT
 
 
-def test_a_second_pass_is_made_when_asked_for_alone(small, digits):
+@pytest.mark.parametrize("passes", [1, 2, 3, 4])
+def test_as_many_passes_are_made_as_are_asked_for(small, digits, passes):
     images = digits["reference"].images[:40]
-    one, two = (
-        FeatureExtractor.fit(small.module, images, units=64, passes=passes) for passes in (1, 2)
+    one, several = (
+        FeatureExtractor.fit(small.module, images, units=64, passes=p) for p in (1, passes)
     )
-    assert [*two.features] == [*one.features, "stability"]
+    assert [*several.features] == [*one.features, *["stability"] * (passes > 1)]
     calls = []
     handle = small.module.register_forward_hook(lambda *_: calls.append(1))
     try:
-        seen_once, seen_twice = (e.observe(small.module, images[:3]) for e in (one, two))
+        seen_again = several.observe(small.module, images[:3])
     finally:
         handle.remove()
-    assert len(calls) == 3
-    assert seen_once.again is None
-    with torch.no_grad():
-        changed = LOOKS[two.look].change(images[:3])
-        torch.testing.assert_close(seen_twice.again.logits, small.module(changed))
-    torch.testing.assert_close(seen_twice.logits, seen_once.logits)
+    assert len(calls) == passes == len(set(several.looks)) + 1
+    torch.testing.assert_close(seen_again.logits, one.observe(small.module, images[:3]).logits)
+    for look, again in zip(several.looks, seen_again.again, strict=True):
+        with torch.no_grad():
+            changed = LOOKS[look].change(images[:3])
+            torch.testing.assert_close(again.logits, small.module(changed))
 
 
-def test_a_guard_of_two_passes_is_saved_and_loaded(small, digits, tmp_path):
+def test_each_look_says_what_it_says_alone(small, digits):
+    images = digits["reference"].images[:40]
+    both = FeatureExtractor.fit(small.module, images, families=["stability"], passes=3)
+    rows = both.rows(both.observe(small.module, images[:5]))
+    for look, said in zip(both.looks, rows.chunk(2, dim=1), strict=True):
+        alone = FeatureExtractor.load(both.config() | {"looks": [look]}, both.tensors())
+        torch.testing.assert_close(alone.rows(alone.observe(small.module, images[:5])), said)
+
+
+@pytest.mark.parametrize("passes", [2, 3])
+def test_a_guard_of_several_passes_is_saved_and_loaded(small, digits, tmp_path, passes):
     images = digits["reference"].images
-    guard = Guard.fit(small.module, images[:300], detector="clean-only", passes=2, units=64)
+    guard = Guard.fit(small.module, images[:300], detector="clean-only", passes=passes, units=64)
     guard.save(tmp_path)
     again = Guard.load(tmp_path, model=small.module)
     new = digits["evaluation"].images[:5]
@@ -155,7 +173,7 @@ def test_a_guard_of_two_passes_is_saved_and_loaded(small, digits, tmp_path):
 
 def test_says_what_is_wrong(small, digits):
     images = digits["reference"].images
-    with pytest.raises(InputError, match="a guard makes 1 or 2 passes, got 3"):
-        Guard.fit(small.module, images, detector="clean-only", passes=3)
+    with pytest.raises(InputError, match="a guard makes 1 to 4 passes, got 5"):
+        Guard.fit(small.module, images, detector="clean-only", passes=5)
     with pytest.raises(InputError, match="detector softmax reads features of its own: passes st"):
         Guard.fit(small.module, images, detector="softmax", passes=2)

@@ -8,14 +8,15 @@ from advdetect.features import record
 from advdetect.networks import NETWORKS, build
 
 MEAN, STD = (0.3, 0.5, 0.6), (0.2, 0.25, 0.3)
-DEPTHS = {"resnet": "blocks", "tiny-10": None, "vgg": "convolutions"}
+DEPTHS = {"resnet": "blocks", "pooled-resnet": None, "tiny-10": None, "vgg": "convolutions"}
+SMALL = dict.fromkeys(DEPTHS, {"width": 4}) | {"pooled-resnet": {"stem": 4, "widths": (4, 8, 8)}}
 STAGED = [name for name, depth in DEPTHS.items() if depth]
 
 
 def make(name, mean=MEAN, std=STD, **arguments):
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        return NETWORKS[name](mean, std, **({"width": 4} | arguments)).eval()
+        return NETWORKS[name](mean, std, **(SMALL[name] | arguments)).eval()
 
 
 def pixels(*shape):
@@ -67,6 +68,7 @@ def test_normalisation_is_inside(name):
         ("vgg", (2, 2, 3), 7),
         ("vgg", (1, 1), 2),
         ("tiny-10", None, 8),
+        ("pooled-resnet", None, 10),  # the stem, and three in each stage
     ],
 )
 def test_every_relu_is_a_layer_of_its_own(name, depth, calls):
@@ -96,6 +98,30 @@ def test_tiny_10_has_the_layers_of_its_source():
     assert sizes == [*wide, *middle, (64, 8, 8), (64, 6, 6), (64, 6, 6)]
 
 
+def test_pooling_halves_the_picture_at_the_head_of_each_stage():
+    network = make("pooled-resnet")
+    with record(network) as recording:
+        network(pixels(1, 3, 16, 16))
+    sizes = [tuple(x.shape[1:]) for x in recording.activations.values()]
+    assert sizes == [(4, 16, 16)] + [(4, 8, 8)] * 3 + [(8, 4, 4)] * 3 + [(8, 2, 2)] * 3
+
+
+def test_the_strongest_place_of_a_channel_is_what_the_classifier_sees():
+    network = make("pooled-resnet")
+    seen = []
+    network.stages.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    logits = network(pixels(2, 3, 16, 16))
+    strongest = seen[0].flatten(2).max(dim=2).values
+    torch.testing.assert_close(logits, network.classifier(strongest) / 8)
+
+
+def test_a_residue_adds_what_it_was_given():
+    residue = make("pooled-resnet").stages[1][1]
+    nn.init.zeros_(residue.conv2[1].weight)
+    x = torch.randn(2, 8, 5, 5, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(residue(x), x.relu())
+
+
 def test_a_block_adds_what_it_was_given():
     # With its second BatchNorm at zero a block of one width is the identity behind a ReLU.
     network = make("resnet", blocks=(2,))
@@ -123,6 +149,6 @@ def test_is_built_from_what_a_card_says(name):
     architecture = {
         "kind": "network",
         "name": name,
-        "arguments": {"mean": [0.5], "std": [0.5], "width": 4, "classes": 3},
+        "arguments": {"mean": [0.5], "std": [0.5], "classes": 3} | SMALL[name],
     }
     assert build(architecture)(pixels(2, 1, 16, 16)).shape == (2, 3)

@@ -132,7 +132,7 @@ def test_refuses_weights_of_which_a_byte_was_changed(folder):
         (
             {"network": ARCHITECTURE | {"name": "lenet"}},
             ModelError,
-            "no network named 'lenet', there are: resnet, tiny-10, vgg",
+            "no network named 'lenet', there are: resnet, pooled-resnet, tiny-10, vgg",
         ),
         (
             {"network": ARCHITECTURE | {"kind": "onnx"}},

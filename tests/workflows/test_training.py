@@ -242,7 +242,7 @@ def test_networks_of_a_factory_are_built_as_they_are(images):
 
 
 def test_says_which_networks_there_are(images):
-    message = "no network named 'lenet', choose from: resnet, tiny-10, vgg, or give package.module"
+    message = "no network named 'lenet', choose from: resnet, pooled-resnet, tiny-10, vgg, or give "
     with pytest.raises(ModelError, match=message):
         architecture_of(TrainingConfig(network="lenet"), images)
 
