@@ -22,7 +22,7 @@ from advdetect.workflows.baselines import KNOWING, baseline_guards, judge_baseli
 from advdetect.workflows.evading import evade, in_folder
 from advdetect.workflows.evaluating import evaluate_attacks
 from advdetect.workflows.evaluating_members import evaluate_members, member_similarity
-from advdetect.workflows.keeping import keep, kept
+from advdetect.workflows.keeping import is_kept, keep, kept
 from advdetect.workflows.picturing import (
     embedding_of,
     evading_pictures,
@@ -76,6 +76,8 @@ def evaluate_into(
 ) -> EvaluatedRun:
     """Attack a guard's model, judge every input, and write the report; resumes what was begun.
 
+    What is finished is not judged again: its report is made from its records.
+
     Args:
         guard: The guard.
         images: Evaluation images; all of them are judged clean.
@@ -122,6 +124,8 @@ def evaluate_into(
         extra=extra,
         track=track,
     )
+    if is_kept(run.path):
+        return evaluate_again(run.path)
     guards: dict[str, Guard] = {}
     if baselines is not None:
         guards = baseline_guards(

@@ -88,10 +88,24 @@ def no_model():
         yield
 
 
-def test_the_command_repeated_changes_nothing(folder, small_guard, small_guard_folder, digits):
+def test_the_command_repeated_judges_nothing_again(
+    folder, small_guard, small_guard_folder, digits, monkeypatch
+):
     before = contents(folder)
+    monkeypatch.setattr(Guard, "judge", None)  # a verdict would fail
     name = str(small_guard_folder)
     evaluate_into(small_guard, digits["evaluation"], folder, name=name, suite="quick", limit=12)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("name", ["records.parquet", "judged.json"])
+def test_the_command_repeated_makes_good_what_is_damaged(
+    folder, small_guard, small_guard_folder, digits, name
+):
+    before = contents(folder)
+    (folder / name).write_bytes(b"damaged")
+    named = str(small_guard_folder)
+    evaluate_into(small_guard, digits["evaluation"], folder, name=named, suite="quick", limit=12)
     assert contents(folder) == before
 
 
