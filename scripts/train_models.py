@@ -111,12 +111,13 @@ RECIPES = (
         "fashion-robust-pair": fashion(
             epochs=16, members=2, penalty="partial-dcor", weight=1.0, **ROBUST
         ),
-        # Wide, shallow and short: for two cores and less than two hours.
         "cifar10-resnet": cifar(
-            epochs=18,
-            learning_rate=0.1,
+            "pooled-resnet",
+            epochs=20,
+            batch=512,
+            learning_rate=0.4,
+            label_smoothing=0.1,
             shift=4,
-            arguments={"width": 64},
             precision="bfloat16",
         ),
         "cifar10-robust": cifar(
