@@ -97,10 +97,20 @@ def judge(
 
 
 def score_blocks(
-    guard: Guard, images: ImageSet, clean: Observed, attacked: Seen
+    guard: Guard, images: ImageSet, clean: Observed, attacked: Seen, *others: str
 ) -> Iterator[Block]:
-    """Scores of a guard's own detector, as it was fitted and with families left out."""
-    yield from _Judges(guard, images, clean, attacked).blocks(guard.detector_name)
+    """Scores of a guard's own detector, as it was fitted and with families left out.
+
+    Args:
+        guard: The guard.
+        images: Clean images.
+        clean: What the guard sees of ``images``.
+        attacked: What it sees of each result of a run.
+        others: Names of detectors to fit on the guard's rows and to compare with it.
+    """
+    judges = _Judges(guard, images, clean, attacked)
+    for name in (guard.detector_name, *others):
+        yield from judges.blocks(name)
 
 
 class _Judges:

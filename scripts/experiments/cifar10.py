@@ -19,11 +19,11 @@ from advdetect.report.words import row_words
 from advdetect.runs import RunFolder
 from advdetect.runs.records import Block
 from advdetect.workflows.attacking import attack_data, read_attacks
-from advdetect.workflows.evaluating import evaluate_attacks
 from advdetect.workflows.evaluating_run import Fitting, evaluate_into
 from advdetect.workflows.fitting import fit_guard
-from advdetect.workflows.judging import CLEAN, Judged
+from advdetect.workflows.judging import CLEAN, Judged, score_blocks
 from advdetect.workflows.keeping import kept
+from advdetect.workflows.observing import observe
 from advdetect.workflows.recording import of_kind
 from advdetect.workflows.reporting import report_of
 from experiments.cifar import test_splits
@@ -67,9 +67,8 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     judged = {f"{MAIN}, seed 0": kept(out / "evaluation")[0]}
     for name, guard in guards.items():
         if guard is not main:
-            judged[name] = evaluate_attacks(
-                guard, splits["evaluation"], run, model=MODEL, track=track
-            ).judged
+            scores = scores_of(guard, splits["evaluation"], run)
+            judged[name] = replace(judged[f"{MAIN}, seed 0"], scores=scores)
     reports = {name: report_of(every) for name, every in judged.items()}
     print_clean(done.report)
     print_attacks(done.report, run, uncertain(main, splits["evaluation"].images[:ATTACKED]), out)
@@ -123,6 +122,13 @@ def guard_in(
             track=track,
         )
     return Guard.load(folder, model=model.module)
+
+
+def scores_of(guard: Guard, images: ImageSet, run: AttackRun) -> tuple[Block, ...]:
+    """What another guard says of the same attacks, and what it says without having seen any."""
+    clean = observe(guard, images.images, track, "clean images")
+    attacked = [(r, observe(guard, r.adversarial, track, str(r.budget))) for r in run.results]
+    return tuple(score_blocks(guard, images, clean, attacked, "clean-only"))
 
 
 def print_clean(found: Report) -> None:
