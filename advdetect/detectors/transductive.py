@@ -64,7 +64,12 @@ def transductive_cut(
         Jamil et al. 2023, arXiv:2305.01808 (Fiedler cuts of bit vectors); the features, the
         reference and the graph are our own.
     """
-    X, classes, reference = _check(rows, predicted, clean, clean_predicted)
+    X, classes, known, known_classes = _check(rows, predicted, clean, clean_predicted)
+    return cut_against(CleanReference.fit(known, known_classes), X, classes)
+
+
+def cut_against(reference: CleanReference, X: Rows, classes: Classes) -> TransductiveCut:
+    """As ``transductive_cut``, for many batches that are held against the same clean rows."""
     whitened = reference.whiten(X, classes)
     unusual = distance(whitened)
     side, vector = np.zeros(len(X), bool), np.zeros(len(X))
@@ -98,10 +103,10 @@ def embed(
     Raises:
         InputError: as ``transductive_cut``, or fewer than 3 rows.
     """
-    X, classes, reference = _check(rows, predicted, clean, clean_predicted)
+    X, classes, known, known_classes = _check(rows, predicted, clean, clean_predicted)
     if len(X) < 3:
         raise InputError(f"a plane of cuts needs at least 3 rows, got {len(X)}")
-    whitened = reference.whiten(X, classes)
+    whitened = CleanReference.fit(known, known_classes).whiten(X, classes)
     weights = _weights(whitened)
     _, vectors = np.linalg.eigh(laplacian(torch.from_numpy(weights), "symmetric").numpy())
     walk = vectors[:, 1:3] / np.sqrt(weights.sum(1) + 1e-12)[:, None]
@@ -117,7 +122,7 @@ def _weights(whitened: Rows) -> Rows:
 
 def _check(
     rows: ArrayLike, predicted: ArrayLike, clean: ArrayLike, clean_predicted: ArrayLike
-) -> tuple[Rows, Classes, CleanReference]:
+) -> tuple[Rows, Classes, Rows, Classes]:
     X, known = np.asarray(rows, np.float64), np.asarray(clean, np.float64)
     classes, known_classes = np.asarray(predicted, np.int64), np.asarray(clean_predicted, np.int64)
     if X.ndim != 2 or known.ndim != 2 or X.shape[1] != known.shape[1]:
@@ -134,4 +139,4 @@ def _check(
         raise InputError(f"clean rows to compare with: expected at least 2, got {len(known)}")
     if not (np.isfinite(X).all() and np.isfinite(known).all()):
         raise InputError("rows must be finite, got NaN or infinity")
-    return X, classes, CleanReference.fit(known, known_classes)
+    return X, classes, known, known_classes

@@ -1,6 +1,7 @@
 """What the Fiedler cut finds without labels: two classes, or clean against attacked."""
 
 from collections.abc import Sequence
+from functools import cache, partial
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import nn
 
 from advdetect.attacks import AttackResult
 from advdetect.data import ImageSet
-from advdetect.detectors.transductive import transductive_cut
+from advdetect.detectors.reference import CleanReference
+from advdetect.detectors.transductive import cut_against
 from advdetect.errors import InputError
 from advdetect.features import record
 from advdetect.guard import Guard
@@ -95,7 +97,8 @@ def cut_attacks(
         inputs are adversarial, and on which side of the cut they fall.
     """
     known = (guard.fitting.origin == 0).numpy()
-    usual = guard.fitting.rows.numpy()[known], guard.fitting.predicted.numpy()[known]
+    usual = guard.fitting.rows.double().numpy()[known], guard.fitting.predicted.numpy()[known]
+    reference = cache(partial(CleanReference.fit, *usual))  # once, if any class has enough
     found: list[Block] = []
     for result, seen in attacked:
         if result.control:
@@ -110,7 +113,7 @@ def cut_attacks(
                 continue
             a, b = (generator.permutation(rows)[:n] for rows in kinds)
             rows = np.concatenate([clean.rows[a], hit.rows[b]])
-            cut = transductive_cut(rows, np.full(2 * n, c), *usual)
+            cut = cut_against(reference(), rows, np.full(2 * n, c))
             found.append(
                 Block(
                     {"attack": result.attack, "eps": result.eps, "predicted": c},
