@@ -69,7 +69,13 @@ def transductive_cut(
 
 
 def cut_against(reference: CleanReference, X: Rows, classes: Classes) -> TransductiveCut:
-    """As ``transductive_cut``, for many batches that are held against the same clean rows."""
+    """Cut as ``transductive_cut`` does, for many batches beside the same clean rows.
+
+    Args:
+        reference: What clean rows look like; the dear part, fitted once.
+        X: ``(n, d)`` features of the batch, finite.
+        classes: ``(n,)`` predicted classes.
+    """
     whitened = reference.whiten(X, classes)
     unusual = distance(whitened)
     side, vector = np.zeros(len(X), bool), np.zeros(len(X))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advdetect.checks import pick
-from advdetect.errors import ModelError
+from advdetect.errors import InputError, ModelError
 from advdetect.features.base import Feature, Observation
 from advdetect.features.recording import record
 from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES, OF_MORE_PASSES
@@ -87,8 +87,11 @@ class FeatureExtractor:
             track: Wraps the batches to show progress.
 
         Raises:
+            InputError: more passes than there are looks, or none.
             ModelError: the model has no ReLU-family call, or none with a row per input.
         """
+        if passes not in range(1, 2 + len(LOOKS)):
+            raise InputError(f"passes must be 1 to {1 + len(LOOKS)}, got {passes}")
         chosen, classes = _choose_units(model, images[:2], units, seed)
         layers = tuple(chosen)
         if families is None:
@@ -204,18 +207,21 @@ class FeatureExtractor:
     @classmethod
     def load(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
         """Make an extractor again from ``config`` and ``tensors``."""
-        layers, looks = tuple(config["layers"]), tuple(config.get("looks", ()))
+        layers = tuple(config["layers"])
+        kinds = {name: pick(FEATURES, name, "feature") for name in config["families"]}
+        looks: tuple[str, ...] = ()
+        if any(kind.needs_again for kind in kinds.values()):
+            looks = tuple(config["looks"])
         for look in looks:
             pick(LOOKS, look, "look")
         features: dict[str, Feature] = {}
-        for family in config["families"]:
+        for family, kind in kinds.items():
             state = {
                 key.partition("/")[2]: value
                 for key, value in tensors.items()
                 if key.partition("/")[0] == family
             }
-            feature = pick(FEATURES, family, "feature")(int(config["classes"]), layers, looks)
-            features[family] = feature.load(state)
+            features[family] = kind(int(config["classes"]), layers, looks).load(state)
         units = {layer: tensors[f"units/{layer}"] for layer in layers}
         return cls(units, features, looks)
 

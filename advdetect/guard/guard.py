@@ -20,7 +20,6 @@ from advdetect.errors import InputError
 from advdetect.features import FeatureExtractor
 from advdetect.features.base import Observation
 from advdetect.features.extractor import UNITS, Track, untracked
-from advdetect.features.views import LOOKS
 from advdetect.guard.parts import feature_rows, fitting_rows, part_images
 from advdetect.guard.rows import KeptRows
 
@@ -133,8 +132,6 @@ class Guard:
             ModelError: a model that cannot be seen into.
         """
         check_images(clean_images)
-        if passes not in range(1, 2 + len(LOOKS)):
-            raise InputError(f"a guard makes 1 to {1 + len(LOOKS)} passes, got {passes}")
         name = detector or ("clean-only" if attacked is None else "logistic")
         chosen = pick(DETECTORS, name, "detector")()
         if attacked is None and not chosen.clean_only:

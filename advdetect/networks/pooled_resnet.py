@@ -1,25 +1,13 @@
 """A residual network that is trained within an hour on two cores."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from advdetect.networks.layers import Normalize, conv_bn
-
-
-class Residue(nn.Module):
-    """Two convolutions beside their input; every ReLU is a module of its own."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = conv_bn(channels, channels)
-        self.relu1 = nn.ReLU()
-        self.conv2 = conv_bn(channels, channels)
-        self.relu2 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.relu2(x + self.conv2(self.relu1(self.conv1(x))))
+from advdetect.networks.resnet import Block
 
 
 class PooledResNet(nn.Module):
@@ -54,14 +42,14 @@ class PooledResNet(nn.Module):
         self.stem = conv_bn(len(mean), stem)
         self.relu = nn.ReLU()
         self.stages = nn.Sequential()
-        for inputs, outputs in zip((stem, *widths), widths, strict=False):
+        for inputs, outputs in pairwise((stem, *widths)):
             entry = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
                 nn.MaxPool2d(2),
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(),
             )
-            self.stages.append(nn.Sequential(entry, Residue(outputs)))
+            self.stages.append(nn.Sequential(entry, Block(outputs, outputs, stride=1)))
         self.classifier = nn.Linear(widths[-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:

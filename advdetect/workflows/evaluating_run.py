@@ -1,5 +1,6 @@
 """Evaluate a guard into a run folder: attacks, records, report and figures."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from advdetect.workflows.baselines import KNOWING, baseline_guards, judge_baseli
 from advdetect.workflows.evading import evade, in_folder
 from advdetect.workflows.evaluating import evaluate_attacks
 from advdetect.workflows.evaluating_members import evaluate_members, member_similarity
-from advdetect.workflows.keeping import is_kept, keep, kept
+from advdetect.workflows.keeping import keep, kept
 from advdetect.workflows.picturing import (
     embedding_of,
     evading_pictures,
@@ -124,7 +125,7 @@ def evaluate_into(
         extra=extra,
         track=track,
     )
-    if is_kept(run.path):
+    with suppress(FileError):  # not finished yet, or damaged since
         return evaluate_again(run.path)
     guards: dict[str, Guard] = {}
     if baselines is not None:

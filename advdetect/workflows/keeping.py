@@ -53,15 +53,6 @@ def keep(
     storage.write_json(folder / "judged.json", about)
 
 
-def is_kept(folder: Path) -> bool:
-    """Whether all that ``keep`` writes is there and can be read."""
-    try:
-        kept(folder)
-    except FileError:
-        return False
-    return True
-
-
 def kept(folder: Path) -> tuple[Judged, tuple[PictureRow, ...], Embedding | None]:
     """Read what ``keep`` wrote.
 

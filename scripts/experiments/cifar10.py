@@ -50,9 +50,9 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     splits = test_splits(data_root)
     model = load_model(MODEL)
     guards = fitted(model, splits, out)
-    main = guards[f"{MAIN}, seed 0"]
-    done = evaluate_into(
-        main,
+    main = f"{MAIN}, seed 0"
+    evaluate_into(
+        guards[main],
         splits["evaluation"],
         out / "evaluation",
         name=MODEL,
@@ -64,14 +64,17 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     )
     run = read_attacks(RunFolder.open(out / "evaluation"))
     torch.set_num_threads(WORKERS)  # nobody works beside this from here on
-    judged = {f"{MAIN}, seed 0": kept(out / "evaluation")[0]}
-    for name, guard in guards.items():
-        if guard is not main:
-            scores = scores_of(guard, splits["evaluation"], run)
-            judged[name] = replace(judged[f"{MAIN}, seed 0"], scores=scores)
+    evaluated, _, _ = kept(out / "evaluation")
+    # Of the other guards no table shows more than their scores.
+    judged = {main: evaluated} | {
+        name: replace(evaluated, scores=scores_of(guard, splits["evaluation"], run))
+        for name, guard in guards.items()
+        if name != main
+    }
     reports = {name: report_of(every) for name, every in judged.items()}
-    print_clean(done.report)
-    print_attacks(done.report, run, uncertain(main, splits["evaluation"].images[:ATTACKED]), out)
+    print_clean(reports[main])
+    unsure = uncertain(guards[main], splits["evaluation"].images[:ATTACKED])
+    print_attacks(reports[main], run, unsure, out)
     print_detectors(reports, out)
     print_each_attack(reports, out)
     print_as_others_count(judged, out)
@@ -221,7 +224,8 @@ def print_each_attack(
 
 def print_as_others_count(judged: Mapping[str, Judged], out: Path) -> None:
     """The same against clean pictures that the network gets right, as papers mostly have it."""
-    own = {name: report_of(right_alone(judged[name])) for name in judged if "seed 0" in name}
+    names = [f"{kind}, seed 0" for kind in PASSES]
+    own = {name: report_of(right_alone(judged[name])) for name in names}
     print_each_attack(own, out, "right-alone", ", clean pictures classified correctly alone")
 
 

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from advdetect.errors import InputError
+from advdetect import storage
+from advdetect.errors import FileError, InputError
 from advdetect.features import FeatureExtractor
 from advdetect.features.base import Observation
 from advdetect.features.stability import StabilityFeatures
 from advdetect.features.views import LOOKS, between, mirror, smooth
 from advdetect.guard import Guard
+from advdetect.guard.files import seal
 
 # Class 0 fires in the first two of four units, class 1 in the last two.
 FIRST, LAST = torch.tensor([[1.0, 1, -1, -1]]), torch.tensor([[-1.0, -1, 1, 1]])
@@ -171,9 +173,20 @@ def test_a_guard_of_several_passes_is_saved_and_loaded(small, digits, tmp_path, 
     torch.testing.assert_close(again(new).score, guard(new).score)
 
 
+def test_a_guard_that_forgot_its_looks_is_refused(small, digits, tmp_path):
+    images = digits["reference"].images[:300]
+    Guard.fit(small.module, images, detector="clean-only", passes=2, units=64).save(tmp_path)
+    about = storage.read_json(tmp_path / "guard.json")
+    del about["features"]["looks"]
+    about["sha256"]["guard.json"] = seal(about)
+    storage.write_json(tmp_path / "guard.json", about)
+    with pytest.raises(FileError, match="guard.json is incomplete: 'looks'"):
+        Guard.load(tmp_path, model=small.module)
+
+
 def test_says_what_is_wrong(small, digits):
     images = digits["reference"].images
-    with pytest.raises(InputError, match="a guard makes 1 to 4 passes, got 5"):
+    with pytest.raises(InputError, match="passes must be 1 to 4, got 5"):
         Guard.fit(small.module, images, detector="clean-only", passes=5)
     with pytest.raises(InputError, match="detector softmax reads features of its own: passes st"):
         Guard.fit(small.module, images, detector="softmax", passes=2)

@@ -115,13 +115,6 @@ def test_the_strongest_place_of_a_channel_is_what_the_classifier_sees():
     torch.testing.assert_close(logits, network.classifier(strongest) / 8)
 
 
-def test_a_residue_adds_what_it_was_given():
-    residue = make("pooled-resnet").stages[1][1]
-    nn.init.zeros_(residue.conv2[1].weight)
-    x = torch.randn(2, 8, 5, 5, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(residue(x), x.relu())
-
-
 def test_a_block_adds_what_it_was_given():
     # With its second BatchNorm at zero a block of one width is the identity behind a ReLU.
     network = make("resnet", blocks=(2,))

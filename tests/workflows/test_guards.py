@@ -3,8 +3,10 @@
 import shutil
 
 import pytest
+import torch
 
 from advdetect.errors import FileError
+from advdetect.networks.loading import shipped_models
 from advdetect.workflows.guards import guard_folder, load_guard
 
 
@@ -30,6 +32,15 @@ def test_says_what_is_missing(tmp_path):
         FileError, match=r"\(it holds no guard.json\): expected a folder written by"
     ):
         load_guard(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", [m for m in shipped_models() if "/" not in m])
+def test_every_shipped_guard_judges_pictures(name):
+    guard = load_guard(name)
+    pictures = torch.rand(3, *guard.input_shape, generator=torch.Generator().manual_seed(0))
+    verdicts = guard(pictures)
+    assert torch.equal(verdicts.label, guard.model(pictures).argmax(1))
+    assert (verdicts.flagged == (verdicts.p_value <= guard.false_alarm_rate)).all()
 
 
 def test_names_the_shipped_models_that_have_a_guard():
