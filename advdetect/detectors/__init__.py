@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from advdetect.detectors.base import Detector
 from advdetect.detectors.clean_only import CleanOnlyDetector
 from advdetect.detectors.fiedler import FiedlerDetector
+from advdetect.detectors.hybrid import HybridDetector
 from advdetect.detectors.layerwise import DimensionDetector, MahalanobisDetector
 from advdetect.detectors.logistic import LogisticDetector
 from advdetect.detectors.tally import (
@@ -17,6 +18,7 @@ from advdetect.detectors.tally import (
 
 DETECTORS: Mapping[str, type[Detector]] = {
     "logistic": LogisticDetector,
+    "hybrid": HybridDetector,
     "fiedler": FiedlerDetector,
     "clean-only": CleanOnlyDetector,
     "softmax": MaximumSoftmaxDetector,

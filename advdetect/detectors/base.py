@@ -31,7 +31,8 @@ class Detector(BaseEstimator, ABC):
         clean_only: It is fitted on clean rows alone; otherwise on both kinds.
         families: The families of features that its rows hold; ``None``: those of any guard. A
             detector that names its own is a published one, for comparison.
-        choices: Values of parameters that a guard chooses from by cross-validation over attacks.
+        choices: Values of parameters that a guard chooses from by cross-validation over attacks,
+            in this order.
     """
 
     clean_only: ClassVar[bool] = False

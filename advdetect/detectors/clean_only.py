@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
+from torch import Tensor
 
 from advdetect.detectors.base import Classes, Detector, Rows
-from advdetect.detectors.reference import CleanReference, distance
+from advdetect.detectors.reference import CleanReference, distance, soft_distance
 
 
 class CleanOnlyDetector(Detector):
@@ -34,6 +35,9 @@ class CleanOnlyDetector(Detector):
 
     def _score(self, X: Rows, predicted: Classes) -> Rows:
         return distance(self.reference_.whiten(X, predicted))
+
+    def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
+        return soft_distance(self.reference_.soft_whiten(X, predicted))
 
     def _save(self) -> dict[str, NDArray[Any]]:
         return self.reference_.arrays

@@ -36,8 +36,8 @@ class LogisticDetector(Detector):
     def __init__(self, C: float = 1.0) -> None:
         self.C = C
 
-    def contributions(self, X: Rows) -> Rows:
-        """Part of the log-odds that each feature gives, ``(n, d)``; they sum to the score."""
+    def contributions(self, X: Rows, predicted: Classes) -> Rows:
+        """Part of the log-odds that each feature gives, ``(n, d)``; the intercept is the rest."""
         return self._standardise(X) * self.coefficients_
 
     def _fit(self, X: Rows, y: Classes, predicted: Classes, weight: Rows) -> None:

@@ -1,11 +1,14 @@
 """What clean rows look like: the coordinates in which detectors see what is unusual."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self, final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtri
+from torch import Tensor
 
 from advdetect.detectors.base import Classes, Rows
 
@@ -31,7 +34,7 @@ class CleanReference:
     most lies along directions that hardly vary among clean rows of a class; whitening makes them
     large.
 
-    The state is ``20 + classes`` rows and, for up to 64 classes, a ``d x d`` matrix each: 2 MB
+    The state is ``20 + classes`` rows and, for up to 64 classes, a ``d x d`` matrix each: 1 MB
     for 10 classes and 154 columns.
 
     Attributes:
@@ -51,7 +54,9 @@ class CleanReference:
         one = np.stack([np.quantile(rows, q, axis=0) for q in (0.159, 0.841)])
         steepness = np.stack([one[0] - knots[0], knots[-1] - one[1]]) / (NORMAL[-1] - 1)
         quantiles = {"knots": knots, "tails": np.maximum(steepness, least)}
-        normal = _to_normal(rows, quantiles)
+        normal = _to_normal(
+            *map(torch.tensor, (rows, quantiles["knots"], quantiles["tails"]))
+        ).numpy()
 
         counts = np.bincount(predicted)
         classes = np.flatnonzero(counts >= FEWEST)
@@ -88,30 +93,75 @@ class CleanReference:
 
         A class that fitting has hardly seen is held against all clean rows.
         """
-        normal = _to_normal(rows, self.arrays)
-        centres, maps, which = (self.arrays[name] for name in ("centres", "maps", "which"))
-        coordinates = np.empty_like(normal)
-        for c in np.unique(predicted).tolist():
+        return self.soft_whiten(torch.tensor(rows), torch.tensor(predicted)).numpy()
+
+    def soft_whiten(self, rows: Tensor, predicted: Tensor) -> Tensor:
+        """The same of tensors; gradients flow through."""
+        whitened = torch.empty_like(rows)
+        for chosen, centred, whitening in self._centred(rows, predicted):
+            whitened[chosen] = centred @ whitening
+        return whitened
+
+    def shares(self, rows: Rows, predicted: Classes) -> Rows:
+        """Each column's share of a row's squared distance, ``(n, d)``; a row sums to 1.
+
+        A column that varies together with another may have less than nothing.
+        """
+        parts = torch.empty(rows.shape, dtype=torch.float64)
+        for chosen, centred, whitening in self._centred(
+            torch.tensor(rows), torch.tensor(predicted)
+        ):
+            part = centred * (centred @ whitening @ whitening.T)
+            parts[chosen] = part / part.sum(1, keepdim=True).clamp_min(1e-12)
+        return parts.numpy()
+
+    def _centred(self, rows: Tensor, predicted: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Of each class: its rows' mask, their centred normal values, and the class's map."""
+        arrays = {
+            name: torch.tensor(self.arrays[name], dtype=rows.dtype, device=rows.device)
+            for name in ("knots", "tails", "centres")
+        }
+        normal = _to_normal(rows, arrays["knots"], arrays["tails"])
+        for c in predicted.unique().tolist():
             chosen = predicted == c
-            i = self._position.get(c, len(centres) - 1)
-            coordinates[chosen] = (normal[chosen] - centres[i]) @ maps[which[i]]
-        return coordinates
+            i = self._position.get(c, len(arrays["centres"]) - 1)
+            whitening = torch.tensor(
+                self.arrays["maps"][self.arrays["which"][i]], dtype=rows.dtype, device=rows.device
+            )
+            yield chosen, normal[chosen] - arrays["centres"][i], whitening
 
 
 def distance(whitened: Rows) -> Rows:
     """How unusual rows are: log of the mean squared coordinate, about 0 for clean ones."""
-    return np.log((whitened**2).mean(1) + 1e-12)
+    return soft_distance(torch.tensor(whitened)).numpy()
 
 
-def _to_normal(rows: Rows, quantiles: Mapping[str, NDArray[Any]]) -> Rows:
-    knots, (below, above) = quantiles["knots"], quantiles["tails"]
-    between = [np.interp(x, xs, NORMAL) for x, xs in zip(rows.T, knots.T, strict=True)]
-    normal = np.stack(between, axis=1)
-    normal += np.maximum(rows - knots[-1], 0) / above - np.maximum(knots[0] - rows, 0) / below
-    plain = (rows - knots.mean(0)) / np.maximum(knots.std(0), (below + above) / 2)
-    return np.clip((normal + LINEAR * plain) / (1 + LINEAR), -FAR, FAR)
+def soft_distance(whitened: Tensor) -> Tensor:
+    """The same of tensors; gradients flow through."""
+    return torch.log(whitened.square().mean(1) + 1e-12)
 
 
-def _whitening(covariance: Rows, scale: Rows) -> Rows:
-    values, vectors = np.linalg.eigh(covariance)
-    return vectors / np.sqrt(np.maximum(values, 0) + RIDGE) / scale[:, None]
+def _to_normal(rows: Tensor, knots: Tensor, tails: Tensor) -> Tensor:
+    x, at = rows.T.contiguous(), knots.T.contiguous()
+    below, above = tails[:, :, None]
+    # Between knots of one value there is nothing: the last of them counts.
+    segment = torch.searchsorted(at, x.detach(), right=True) - 1
+    left = segment.clamp(0, len(NORMAL) - 2)
+    start, end = at.gather(1, left), at.gather(1, left + 1)
+    tiny = torch.finfo(rows.dtype).tiny
+    share = ((x - start) / (end - start).clamp_min(tiny)).clamp(0, 1)
+    share = torch.where(segment >= len(NORMAL) - 1, 1.0, share)
+    normal_at = torch.tensor(NORMAL, dtype=rows.dtype, device=rows.device)
+    normal = normal_at[left] + share * (normal_at[left + 1] - normal_at[left])
+    normal = normal + (x - at[:, -1:]).relu() / above - (at[:, :1] - x).relu() / below
+    middle, spread = at.mean(1, keepdim=True), at.std(1, correction=0, keepdim=True)
+    plain = (x - middle) / torch.maximum(spread, (below + above) / 2)
+    return ((normal + LINEAR * plain) / (1 + LINEAR)).clamp(-FAR, FAR).T
+
+
+def _whitening(covariance: Rows, scale: Rows) -> NDArray[np.float32]:
+    """A map ``(d, d)`` after which rows of this covariance, in units of ``scale``, vary as 1."""
+    root = cholesky(covariance + RIDGE * np.eye(len(covariance)), lower=True)
+    # Single precision is what a guard's file holds, and is plenty.
+    inverse = solve_triangular(root, np.eye(len(root)), lower=True)
+    return (inverse.T / scale[:, None]).astype(np.float32)

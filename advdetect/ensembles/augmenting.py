@@ -6,19 +6,27 @@ from torch.nn import functional as F
 
 
 def augment(
-    images: Tensor, generator: torch.Generator, *, shift: int, mirror: bool, noise: float
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    shift: int,
+    mirror: bool,
+    noise: float,
+    cutout: int = 0,
 ) -> Tensor:
-    """Mirror half of the pictures, move each a little, and add a little Gaussian noise.
+    """Mirror half of the pictures, move each a little, add a little noise, and cover a square.
 
     Noise of a random deviation keeps a network's bits calm where only noise was added: a
-    detector should not fire on it.
+    detector should not fire on it. A covered square keeps it from knowing pictures by heart
+    (DeVries and Taylor 2017, arXiv:1708.04552).
 
     Args:
         images: ``(n, c, h, w)`` pixels, on the CPU.
         generator: Draws everything.
         shift: Pictures are moved by up to so many pixels; black moves in.
         mirror: Whether half of them are mirrored.
-        noise: Largest deviation.
+        noise: Largest deviation, of Gaussian noise.
+        cutout: Side of the black square; its centre is anywhere, so that parts may lie outside.
     """
     n, channels, height, width = images.shape
     # All is drawn whether it is asked for or not: one option does not change what others draw.
@@ -32,4 +40,14 @@ def augment(
         x = (right + torch.arange(width)).view(n, 1, 1, width)
         channel = torch.arange(channels).view(1, -1, 1, 1)
         images = F.pad(images, (shift,) * 4)[torch.arange(n).view(n, 1, 1, 1), channel, y, x]
-    return (images + deviation * drawn).clamp(0, 1)
+    images = (images + deviation * drawn).clamp(0, 1)
+    if not cutout:
+        return images
+    # Drawn last, and where it is asked for alone: all others draw what they always drew.
+    top, left = (
+        torch.randint(size, (n, 1), generator=generator) - cutout // 2 for size in (height, width)
+    )
+    row, column = torch.arange(height), torch.arange(width)
+    rows = ((row >= top) & (row < top + cutout)).view(n, 1, height, 1)
+    columns = ((column >= left) & (column < left + cutout)).view(n, 1, 1, width)
+    return images.masked_fill(rows & columns, 0)

@@ -46,6 +46,7 @@ class TrainingConfig:
         shift: Pictures are moved by up to so many pixels.
         mirror: Half of the pictures are mirrored.
         noise: Largest deviation of Gaussian noise on the pictures.
+        cutout: Side of a black square somewhere on each picture; 0: none.
         precision: Of the members' passes: ``float32`` or ``bfloat16``.
         seed: Of initial weights, order, changes of pictures and starts of attacks.
 
@@ -75,6 +76,7 @@ class TrainingConfig:
     shift: int = 2
     mirror: bool = True
     noise: float = 0.0
+    cutout: int = 0
     precision: str = "float32"
     seed: int = 0
 
@@ -85,7 +87,7 @@ class TrainingConfig:
             pick(ADVERSARIES, self.adversarial, "adversary")
         pick(dict.fromkeys(AGAINST), self.against, "way to compare members")
         pick(dict.fromkeys(PRECISIONS), self.precision, "precision")
-        at_least = {"members": 1, "epochs": 1, "batch": 1, "shift": 0, "seed": 0}
+        at_least = {"members": 1, "epochs": 1, "batch": 1, "shift": 0, "cutout": 0, "seed": 0}
         if self.steps is not None:
             at_least["steps"] = 1
         for name, lowest in at_least.items():

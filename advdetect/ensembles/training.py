@@ -155,6 +155,7 @@ class Trainer:
                 shift=config.shift,
                 mirror=config.mirror,
                 noise=config.noise,
+                cutout=config.cutout,
             )
             noise = None
             if config.adversarial is not None:

@@ -223,7 +223,7 @@ class Guard:
             torch.from_numpy(scores).to(device),
             torch.from_numpy(p_values).to(device),
             torch.from_numpy(p_values <= self.false_alarm_rate).to(device),
-            self._evidence(numbers, device),
+            self._evidence(numbers, predicted, device),
         )
 
     def soft_score(self, images: Tensor, *, sharpness: float = 4.0) -> Tensor:
@@ -269,12 +269,14 @@ class Guard:
 
         return cls(**read_guard(Path(folder), model))
 
-    def _evidence(self, rows: NDArray[np.float64], device: torch.device) -> dict[str, Tensor]:
+    def _evidence(
+        self, rows: NDArray[np.float64], predicted: NDArray[np.int64], device: torch.device
+    ) -> dict[str, Tensor]:
         contributions = getattr(self.detector, "contributions", None)
         if contributions is None:
             return {}
         layers, members = self._columns_by_layer
-        parts = torch.from_numpy(contributions(rows) @ members).to(device)
+        parts = torch.from_numpy(contributions(rows, predicted) @ members).to(device)
         return dict(zip(layers, parts.unbind(1), strict=True))
 
     @cached_property

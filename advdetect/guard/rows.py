@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import ParameterGrid
 from torch import Tensor
 
 from advdetect.attacks import ATTACKS
@@ -106,6 +105,7 @@ class KeptRows:
         """The parameters with the best mean AUROC over families, each left out in turn.
 
         A family is scored beside clean rows on source images that the fit has not seen either.
+        Parameters are chosen one after the other, those to come at their first value.
         """
         assert self.source is not None
         counts = self.origin.bincount(minlength=1 + len(self.budgets)).tolist()
@@ -119,16 +119,26 @@ class KeptRows:
         sources, number = self.source.unique(return_inverse=True)
         order = torch.randperm(len(sources), generator=torch.Generator().manual_seed(0))
         fold = order[number] % FOLDS
-        candidates = list(ParameterGrid(dict(detector.choices)))
-        found = np.zeros((len(candidates), len(families)))
+        tries: list[tuple[KeptRows, KeptRows, list[str]]] = []
         for i, family in enumerate(families):
             unseen = fold == i % FOLDS
-            seen, tried = replace(self.only(~unseen), source=None), self.only(unseen)
             own = [b for b in self.budgets if family_of(b) == family]
-            for j, candidate in enumerate(candidates):
-                one = seen.fit(clone(detector).set_params(**candidate), without=[*without, *own])
-                found[j, i] = tried.area(one, own)
-        return candidates[int(found.mean(1).argmax())]
+            tries.append((replace(self.only(~unseen), source=None), self.only(unseen), own))
+
+        def area(**candidate: Any) -> float:
+            areas = [
+                tried.area(
+                    seen.fit(clone(detector).set_params(**candidate), without=[*without, *own]), own
+                )
+                for seen, tried, own in tries
+            ]
+            return float(np.mean(areas))
+
+        chosen = {name: values[0] for name, values in detector.choices.items()}
+        for name, values in detector.choices.items():
+            found = [area(**chosen | {name: value}) for value in values]
+            chosen[name] = values[int(np.argmax(found))]
+        return chosen
 
     def _without(self, budgets: Sequence[str]) -> Tensor:
         """Mask of the rows that are of none of these budgets."""

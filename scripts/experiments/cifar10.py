@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,11 @@ from advdetect.networks import LoadedModel, load_model
 from advdetect.report.report import DetectionRow, Report
 from advdetect.report.words import row_words
 from advdetect.runs import RunFolder
-from advdetect.runs.records import Block
+from advdetect.runs.records import Block, read_records, write_records
 from advdetect.workflows.attacking import attack_data, read_attacks
 from advdetect.workflows.evaluating_run import Fitting, evaluate_into
 from advdetect.workflows.fitting import fit_guard
-from advdetect.workflows.judging import CLEAN, Judged, score_blocks
+from advdetect.workflows.judging import CLEAN, SCORE_KEYS, Judged, score_blocks
 from advdetect.workflows.keeping import kept
 from advdetect.workflows.observing import observe
 from advdetect.workflows.recording import of_kind
@@ -37,9 +38,7 @@ FITTED = 500  # reference pictures attacked
 ATTACKED = 300  # evaluation pictures attacked; all are judged clean
 SEEDS = (0, 1, 2)
 WORKERS = 2
-# A victim less sure than this was uncertain to begin with. Of a network trained with label
-# smoothing .1, which is some 91 % sure of what it knows.
-SURE = 0.75
+SURE = 0.9  # a victim less sure than this was uncertain to begin with
 MAIN = "two passes"
 PASSES = {"three passes": 3, MAIN: 2, "one pass": 1}
 
@@ -49,7 +48,12 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     torch.set_num_threads(1)  # a core for each worker
     splits = test_splits(data_root)
     model = load_model(MODEL)
-    guards = fitted(model, splits, out)
+    attacked = out / "attacked"
+    guards, folders = {}, {}
+    for seed, (kind, passes) in product(SEEDS, PASSES.items()):
+        name = f"{kind}, seed {seed}"
+        folders[name] = out / "guards" / f"{passes}-passes-seed-{seed}"
+        guards[name] = guard_in(folders[name], model, splits, attacked, passes=passes, seed=seed)
     main = f"{MAIN}, seed 0"
     evaluate_into(
         guards[main],
@@ -58,7 +62,7 @@ def cifar10(out: Path, data_root: Path | None) -> None:
         name=MODEL,
         suite=SUITE,
         limit=ATTACKED,
-        baselines=Fitting(splits["reference"], splits["calibration"], out / "attacked"),
+        baselines=Fitting(splits["reference"], splits["calibration"], attacked),
         workers=WORKERS,
         track=track,
     )
@@ -67,7 +71,10 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     evaluated, _, _ = kept(out / "evaluation")
     # Of the other guards no table shows more than their scores.
     judged = {main: evaluated} | {
-        name: replace(evaluated, scores=scores_of(guard, splits["evaluation"], run))
+        name: replace(
+            evaluated,
+            scores=scores_of(guard, splits["evaluation"], run, folders[name] / "scores.parquet"),
+        )
         for name, guard in guards.items()
         if name != main
     }
@@ -82,22 +89,6 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     print_seeds(reports, out)
     features(model, splits["reference"], out)
     console.print(f"report: {out / 'evaluation' / 'report.html'}")
-
-
-def fitted(model: LoadedModel, splits: Mapping[str, ImageSet], out: Path) -> dict[str, Guard]:
-    """Guards on the same attacked reference pictures, by passes and seed."""
-    return {
-        f"{kind}, seed {seed}": guard_in(
-            out / "guards" / f"{passes}-passes-seed-{seed}",
-            model,
-            splits,
-            out / "attacked",
-            passes=passes,
-            seed=seed,
-        )
-        for seed in SEEDS
-        for kind, passes in PASSES.items()
-    }
 
 
 def guard_in(
@@ -119,6 +110,7 @@ def guard_in(
             splits["calibration"],
             folder,
             attacked=attacked,
+            detector="hybrid",
             per_class=True,
             passes=passes,
             seed=seed,
@@ -127,11 +119,16 @@ def guard_in(
     return Guard.load(folder, model=model.module)
 
 
-def scores_of(guard: Guard, images: ImageSet, run: AttackRun) -> tuple[Block, ...]:
-    """What another guard says of the same attacks, and what it says without having seen any."""
-    clean = observe(guard, images.images, track, "clean images")
-    attacked = [(r, observe(guard, r.adversarial, track, str(r.budget))) for r in run.results]
-    return tuple(score_blocks(guard, images, clean, attacked, "clean-only"))
+def scores_of(guard: Guard, images: ImageSet, run: AttackRun, file: Path) -> tuple[Block, ...]:
+    """What another guard says of the same attacks, and what it says without having seen any.
+
+    Kept in a file; what is there is taken up.
+    """
+    if not file.is_file():
+        clean = observe(guard, images.images, track, "clean images")
+        attacked = [(r, observe(guard, r.adversarial, track, str(r.budget))) for r in run.results]
+        write_records(file, list(score_blocks(guard, images, clean, attacked, "clean-only")))
+    return tuple(read_records(file, SCORE_KEYS))
 
 
 def print_clean(found: Report) -> None:
@@ -145,7 +142,7 @@ def print_clean(found: Report) -> None:
 
 
 def uncertain(guard: Guard, images: Tensor) -> Tensor:
-    """Which pictures ``(n, c, h, w)`` the network is less than 90 % sure of, ``(n,)``."""
+    """Which pictures ``(n, c, h, w)`` the network is less than ``SURE`` of, ``(n,)``."""
     return torch.cat([guard(batch).confidence < SURE for batch in images.split(100)])
 
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import torch
+import train_models
 
+from advdetect import storage
 from advdetect.networks import load_model
 from advdetect.report.report import Report
 from advdetect.workflows.evaluating_run import evaluate_into
@@ -48,6 +50,7 @@ def cifar10_knowing(out: Path, data_root: Path | None) -> None:
         print_attacks(found, out / name)
         if name == ROBUST:
             print_accuracy(found, out / name)
+            write_on_card(found)
 
 
 def print_accuracy(found: Report, out: Path) -> None:
@@ -63,4 +66,23 @@ def print_accuracy(found: Report, out: Path) -> None:
         ("attack", "eps", "robust accuracy", "AUROC", "found at 5 %, %"),
         body,
         out / "accuracy.md",
+    )
+
+
+def write_on_card(found: Report) -> None:
+    """Put what the strongest attack leaves of the accuracy on the robust network's card."""
+    (row,) = (row for row in found.robustness if (row.attack, row.eps) == ("linf_strong", 8 / 255))
+    card = train_models.MODELS / ROBUST / "card.json"
+    storage.write_json(
+        card,
+        storage.read_json(card)
+        | {
+            "robust_accuracy": {
+                "attack": row.attack,
+                "eps": row.eps,
+                **row.robust_accuracy.to_json(),
+                "split": f"evaluation, the first {ATTACKED}",
+                "command": "scripts/reproduce.py cifar10-knowing",
+            }
+        },
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from advdetect.detectors.clean_only import CleanOnlyDetector
 
@@ -43,3 +44,16 @@ def test_either_way_is_unusual(clean):
     usual = detector.decision_function(clean[0][:400], predicted=clean[1][:400])
     both = detector.decision_function([[8.0, 0, 0], [-8.0, 0, 0]], predicted=[0, 0])
     assert both.min() > np.quantile(usual, 0.98)
+
+
+def test_soft_score_is_the_score_and_leads_uphill(clean):
+    rows, predicted = clean
+    detector = CleanOnlyDetector().fit(rows, predicted=predicted)
+    inputs, classes = torch.tensor(rows, requires_grad=True), torch.tensor(predicted)
+    soft = detector.soft_score(inputs, classes, torch.ones(3))
+    np.testing.assert_allclose(
+        soft.detach(), detector.decision_function(rows, predicted=predicted), rtol=1e-6
+    )
+    soft.sum().backward()
+    moved = rows + 1e-3 * inputs.grad.numpy()
+    assert (detector.decision_function(moved, predicted=predicted) > soft.detach().numpy()).all()

@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import mahalanobis
 from scipy.stats import spearmanr
 
-from advdetect.detectors.reference import FAR, OWN_COVARIANCES, CleanReference, distance
+from advdetect.detectors.reference import (
+    FAR,
+    LINEAR,
+    NORMAL,
+    OWN_COVARIANCES,
+    CleanReference,
+    _to_normal,
+    distance,
+)
 
 
 @pytest.fixture
@@ -111,3 +120,28 @@ def test_a_usual_row_scores_about_zero(clean):
     rows, predicted = clean
     scores = distance(CleanReference.fit(rows, predicted).whiten(rows, predicted))
     assert np.log(np.exp(scores).mean()) == pytest.approx(0, abs=0.2)
+
+
+def test_between_knots_values_are_numpys(clean):
+    rows, predicted = clean
+    rows = np.column_stack([rows, np.round(rows[:, 0])])  # many rows share a value
+    arrays = CleanReference.fit(rows, predicted).arrays
+    at = np.concatenate([rows, arrays["knots"]])
+    at = at.clip(arrays["knots"][0], arrays["knots"][-1])  # beyond the last knots it goes on
+    found = _to_normal(*map(torch.tensor, (at, arrays["knots"], arrays["tails"]))).numpy()
+    normal = np.stack(
+        [np.interp(x, xs, NORMAL) for x, xs in zip(at.T, arrays["knots"].T, strict=True)], axis=1
+    )
+    spread = np.maximum(arrays["knots"].std(0), arrays["tails"].mean(0))
+    plain = (at - arrays["knots"].mean(0)) / spread
+    np.testing.assert_allclose(found, (normal + LINEAR * plain) / (1 + LINEAR), atol=1e-12)
+
+
+def test_shares_of_a_distance_sum_to_one_and_follow_the_column(clean):
+    rows, predicted = clean
+    reference = CleanReference.fit(rows, predicted)
+    shares = reference.shares(rows, predicted)
+    np.testing.assert_allclose(shares.sum(1), 1)
+    centre = rows[predicted == 0].mean(0)
+    away = reference.shares(centre[None] + np.array([[0, 30.0]]), np.zeros(1, int))
+    assert away[0, 1] > 0.9

@@ -75,6 +75,32 @@ def test_noise_has_a_deviation_of_its_own_on_each_picture():
     assert (found - 0.5).mean().item() == pytest.approx(0, abs=1e-3)
 
 
+def test_a_square_is_black_and_lies_anywhere():
+    white = torch.ones(3000, 2, 6, 5)
+    found = augment(white, generator(), shift=0, mirror=False, noise=0, cutout=3)
+    met = set()
+    for picture in found:
+        assert torch.equal(picture[0], picture[1])
+        y, x = (picture[0] == 0).nonzero(as_tuple=True)
+        rows, columns = y.unique().tolist(), x.unique().tolist()
+        assert len(y) == len(rows) * len(columns)  # all of the square, and nothing else
+        met.add((rows[0], len(rows), columns[0], len(columns)))
+    # Centres on every pixel: at an edge two of three rows are left, elsewhere all three.
+    places = {
+        axis: {(max(c - 1, 0), min(c + 2, axis) - max(c - 1, 0)) for c in range(axis)}
+        for axis in (6, 5)
+    }
+    assert met == {(*row, *column) for row in places[6] for column in places[5]}
+
+
+def test_a_square_changes_nothing_that_is_drawn_before_it(images):
+    options = {"shift": 1, "mirror": True, "noise": 0.1}
+    without = augment(images, generator(), **options)
+    covered = augment(images, generator(), **options, cutout=1)
+    assert ((covered == without) | (covered == 0)).all()
+    assert (covered != without).flatten(1).any(1).sum() > len(images) / 2
+
+
 def test_noisy_pictures_are_pictures(images):
     found = augment(images, generator(), shift=1, mirror=True, noise=3.0)
     assert found.min() == 0

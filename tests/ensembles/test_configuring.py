@@ -30,6 +30,7 @@ EVERYTHING = TrainingConfig(
     shift=1,
     mirror=False,
     noise=0.05,
+    cutout=4,
     precision="bfloat16",
     seed=7,
 )
@@ -149,6 +150,7 @@ def test_says_which_type_was_expected(values, message):
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch": -1}, "batch must be at least 1, got -1"),
         ({"shift": -1}, "shift must be at least 0, got -1"),
+        ({"cutout": -1}, "cutout must be at least 0, got -1"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"weight": -1.0}, "weight must be finite and not negative, got -1.0"),

@@ -161,3 +161,19 @@ def test_strong_regularisation_is_chosen_where_attacks_share_little():
     kept_rows.fit(detector)
     assert detector.C in DETECTORS["logistic"].choices["C"]
     assert detector.C < 1
+
+
+def test_the_distance_gets_weight_where_attacks_share_no_more_than_being_unusual():
+    generator = np.random.default_rng(0)
+    n = 90
+    origin = torch.arange(4).repeat_interleave(n)
+    own = torch.eye(4)[origin][:, 1:] * 4  # each family moves a column of its own
+    rows = own + torch.from_numpy(generator.normal(size=(4 * n, 3))).float()
+    budgets = ("linf_fgsm 8/255", "linf_pgd 8/255", "l2_deepfool")
+    kept_rows = KeptRows(
+        rows, torch.zeros(4 * n, dtype=torch.int64), origin, budgets, torch.arange(n).repeat(4)
+    )
+    detector = DETECTORS["hybrid"]()
+    kept_rows.fit(detector)
+    assert detector.weight == max(DETECTORS["hybrid"].choices["weight"])
+    assert detector.C in DETECTORS["hybrid"].choices["C"]
