@@ -25,7 +25,8 @@ class Detector(BaseEstimator, ABC):
 
     Higher scores mean more adversarial. A row's score never depends on the other rows of its
     batch, so a service may score one at a time. Subclasses write ``_fit``, ``_score``, ``_save``
-    and ``_load``, and ``_soft_score`` where they know their gradient; they override nothing else.
+    and ``_load``, ``_soft_score`` where they know their gradient, and ``_contributions`` where
+    they can say what scores are made of; they override nothing else.
 
     Attributes:
         clean_only: It is fitted on clean rows alone; otherwise on both kinds.
@@ -33,11 +34,13 @@ class Detector(BaseEstimator, ABC):
             detector that names its own is a published one, for comparison.
         choices: Values of parameters that a guard chooses from by cross-validation over attacks,
             in this order.
+        scoring: Those of them that a fit does not depend on, only scores.
     """
 
     clean_only: ClassVar[bool] = False
     families: ClassVar[tuple[str, ...] | None] = None
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    scoring: ClassVar[tuple[str, ...]] = ()
 
     @final
     def fit(
@@ -110,6 +113,16 @@ class Detector(BaseEstimator, ABC):
         return self._soft_score(X, predicted, spread, width)
 
     @final
+    def contributions(self, X: ArrayLike, *, predicted: ArrayLike | None = None) -> Rows | None:
+        """What each feature adds to the scores of ``(n, d)`` features, ``(n, d)``.
+
+        A row sums to its score, but for a constant. ``None``: the detector cannot say.
+        """
+        check_is_fitted(self, "fitted_")
+        rows = validate_data(self, X, dtype=np.float64, reset=False)
+        return self._contributions(rows, _classes(predicted, len(rows)))
+
+    @final
     def score(self, X: ArrayLike, y: ArrayLike, *, predicted: ArrayLike | None = None) -> float:
         """Area under the ROC curve, 0.5 for a coin toss."""
         return float(roc_auc_score(y, self.decision_function(X, predicted=predicted)))
@@ -135,6 +148,9 @@ class Detector(BaseEstimator, ABC):
 
     @abstractmethod
     def _score(self, X: Rows, predicted: Classes) -> Rows: ...
+
+    def _contributions(self, X: Rows, predicted: Classes) -> Rows | None:
+        return None
 
     def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
         classes = predicted.cpu().numpy()

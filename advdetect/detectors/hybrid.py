@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from advdetect.detectors.base import CLEAN, Classes, Detector, Rows
 from advdetect.detectors.logistic import LogisticDetector
-from advdetect.detectors.reference import CleanReference, distance, soft_distance
+from advdetect.detectors.reference import TINY, CleanReference, distance, soft_distance
 
 
 class HybridDetector(Detector):
@@ -16,59 +17,64 @@ class HybridDetector(Detector):
 
     The classifier finds what looks like the attacks it was fitted on; an attack of another kind
     may pass it and still be unusual, which the distance of ``CleanOnlyDetector`` sees. The score
-    is ``log-odds + weight * distance``; at weight 0 it is that of ``LogisticDetector``.
+    is ``log-odds + distance_weight * distance``; at weight 0 it is that of ``LogisticDetector``.
 
     Args:
         C: Inverse strength of the classifier's L2 penalty.
-        weight: Of the distance, which is a logarithm: at 1, deviations twice as large make the
-            odds four times as high.
+        distance_weight: Of the distance, which is a logarithm: at 1, deviations twice as large
+            make the odds four times as high.
 
     Attributes:
         logistic_: The classifier.
-        reference_: What clean rows look like; ``None`` at weight 0.
+        reference_: What clean rows look like; ``None`` where fitted at weight 0.
 
     Source:
         Our own; its parts are those of the two detectors named.
     """
 
-    # The strength of the penalty is chosen first, at weight 0, where a fit takes half the time.
+    # The strength of the penalty is chosen first, at weight 0, where a fit is faster.
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **LogisticDetector.choices,
-        "weight": (0.0, 1.0, 2.0, 4.0),
+        "distance_weight": (0.0, 1.0, 2.0, 4.0),
     }
+    scoring: ClassVar[tuple[str, ...]] = ("distance_weight",)
 
-    def __init__(self, C: float = 1.0, weight: float = 1.0) -> None:
+    def __init__(self, C: float = 1.0, distance_weight: float = 1.0) -> None:
         self.C = C
-        self.weight = weight
-
-    def contributions(self, X: Rows, predicted: Classes) -> Rows:
-        """Part of the score that each feature gives, ``(n, d)``.
-
-        The distance is shared out as the columns share its square.
-        """
-        parts = self.logistic_.contributions(X, predicted)
-        if self.reference_ is None:
-            return parts
-        unusual = self.weight * distance(self.reference_.whiten(X, predicted))
-        return parts + unusual[:, None] * self.reference_.shares(X, predicted)
+        self.distance_weight = distance_weight
 
     def _fit(self, X: Rows, y: Classes, predicted: Classes, weight: Rows) -> None:
         self.logistic_ = LogisticDetector(self.C)
         self.logistic_.fit(X, y, predicted=predicted, sample_weight=weight)
         clean = y == CLEAN
-        self.reference_ = CleanReference.fit(X[clean], predicted[clean]) if self.weight else None
+        self.reference_ = (
+            CleanReference.fit(X[clean], predicted[clean]) if self.distance_weight else None
+        )
 
     def _score(self, X: Rows, predicted: Classes) -> Rows:
         odds = self.logistic_.decision_function(X, predicted=predicted)
         if self.reference_ is None:
             return odds
-        return odds + self.weight * distance(self.reference_.whiten(X, predicted))
+        return odds + self.distance_weight * distance(self.reference_.whiten(X, predicted))
+
+    def _contributions(self, X: Rows, predicted: Classes) -> Rows:
+        parts = self.logistic_._contributions(X, predicted)
+        if self.reference_ is None:
+            return parts
+        # A column speaks for an attack where its part of the mean square is above what is usual,
+        # 1 / d; scaled so that all of them sum to the mean's logarithm, which is the distance.
+        own = self.reference_.parts(X, predicted) / X.shape[1]
+        mean = own.sum(1, keepdims=True)
+        at_one = np.abs(mean - 1) < 1e-9
+        scale = np.where(at_one, 1, np.log(mean + TINY) / np.where(at_one, 1, mean - 1))
+        return parts + self.distance_weight * scale * (own - 1 / X.shape[1])
 
     def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
         odds = self.logistic_.soft_score(X, predicted, spread, width=width)
         if self.reference_ is None:
             return odds
-        return odds + self.weight * soft_distance(self.reference_.soft_whiten(X, predicted))
+        unusual = soft_distance(self.reference_.soft_whiten(X, predicted))
+        return odds + self.distance_weight * unusual
 
     def _save(self) -> dict[str, NDArray[Any]]:
         _, logistic = self.logistic_.state()

@@ -36,10 +36,6 @@ class LogisticDetector(Detector):
     def __init__(self, C: float = 1.0) -> None:
         self.C = C
 
-    def contributions(self, X: Rows, predicted: Classes) -> Rows:
-        """Part of the log-odds that each feature gives, ``(n, d)``; the intercept is the rest."""
-        return self._standardise(X) * self.coefficients_
-
     def _fit(self, X: Rows, y: Classes, predicted: Classes, weight: Rows) -> None:
         clean = X[y == 0]
         self.centre_ = clean.mean(0)
@@ -54,6 +50,9 @@ class LogisticDetector(Detector):
 
     def _score(self, X: Rows, predicted: Classes) -> Rows:
         return self._standardise(X) @ self.coefficients_ + self.intercept_[0]
+
+    def _contributions(self, X: Rows, predicted: Classes) -> Rows:
+        return self._standardise(X) * self.coefficients_
 
     def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
         centre, scale, coefficients = (

@@ -6,7 +6,6 @@ from typing import Any, Self, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtri
 from torch import Tensor
 
@@ -19,6 +18,7 @@ FAR = 20.0  # standard deviations; beyond them a column says no more than at the
 PRIOR = 10.0  # rows that the covariance of all classes counts as, beside a class's own
 RIDGE = 0.01  # of a column's variance: directions that vary less among clean rows are not trusted
 FEWEST = 10  # rows; a class of fewer is described by all clean rows together
+TINY = 1e-12
 OWN_COVARIANCES = 64  # the largest classes have one; 1,000 would be a gigabyte at 350 columns
 
 
@@ -54,9 +54,8 @@ class CleanReference:
         one = np.stack([np.quantile(rows, q, axis=0) for q in (0.159, 0.841)])
         steepness = np.stack([one[0] - knots[0], knots[-1] - one[1]]) / (NORMAL[-1] - 1)
         quantiles = {"knots": knots, "tails": np.maximum(steepness, least)}
-        normal = _to_normal(
-            *map(torch.tensor, (rows, quantiles["knots"], quantiles["tails"]))
-        ).numpy()
+        every = [rows, *quantiles.values()]
+        normal = _to_normal(*(torch.from_numpy(np.array(array)) for array in every)).numpy()
 
         counts = np.bincount(predicted)
         classes = np.flatnonzero(counts >= FEWEST)
@@ -93,7 +92,7 @@ class CleanReference:
 
         A class that fitting has hardly seen is held against all clean rows.
         """
-        return self.soft_whiten(torch.tensor(rows), torch.tensor(predicted)).numpy()
+        return self.soft_whiten(*_tensors(rows, predicted)).numpy()
 
     def soft_whiten(self, rows: Tensor, predicted: Tensor) -> Tensor:
         """The same of tensors; gradients flow through."""
@@ -102,43 +101,45 @@ class CleanReference:
             whitened[chosen] = centred @ whitening
         return whitened
 
-    def shares(self, rows: Rows, predicted: Classes) -> Rows:
-        """Each column's share of a row's squared distance, ``(n, d)``; a row sums to 1.
+    def parts(self, rows: Rows, predicted: Classes) -> Rows:
+        """Each column's part of a row's squared distance, ``(n, d)``: a row sums to its square.
 
         A column that varies together with another may have less than nothing.
         """
-        parts = torch.empty(rows.shape, dtype=torch.float64)
-        for chosen, centred, whitening in self._centred(
-            torch.tensor(rows), torch.tensor(predicted)
-        ):
-            part = centred * (centred @ whitening @ whitening.T)
-            parts[chosen] = part / part.sum(1, keepdim=True).clamp_min(1e-12)
+        X, classes = _tensors(rows, predicted)
+        parts = torch.empty_like(X)
+        for chosen, centred, whitening in self._centred(X, classes):
+            parts[chosen] = centred * (centred @ whitening @ whitening.T)
         return parts.numpy()
 
     def _centred(self, rows: Tensor, predicted: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Of each class: its rows' mask, their centred normal values, and the class's map."""
-        arrays = {
-            name: torch.tensor(self.arrays[name], dtype=rows.dtype, device=rows.device)
-            for name in ("knots", "tails", "centres")
-        }
-        normal = _to_normal(rows, arrays["knots"], arrays["tails"])
+
+        def tensor(array: NDArray[Any]) -> Tensor:
+            return torch.tensor(array, dtype=rows.dtype, device=rows.device)
+
+        arrays = self.arrays
+        normal = _to_normal(rows, tensor(arrays["knots"]), tensor(arrays["tails"]))
         for c in predicted.unique().tolist():
             chosen = predicted == c
             i = self._position.get(c, len(arrays["centres"]) - 1)
-            whitening = torch.tensor(
-                self.arrays["maps"][self.arrays["which"][i]], dtype=rows.dtype, device=rows.device
-            )
-            yield chosen, normal[chosen] - arrays["centres"][i], whitening
+            whitening = tensor(arrays["maps"][arrays["which"][i]])
+            yield chosen, normal[chosen] - tensor(arrays["centres"][i]), whitening
 
 
 def distance(whitened: Rows) -> Rows:
     """How unusual rows are: log of the mean squared coordinate, about 0 for clean ones."""
-    return soft_distance(torch.tensor(whitened)).numpy()
+    return np.log((whitened**2).mean(1) + TINY)
 
 
 def soft_distance(whitened: Tensor) -> Tensor:
     """The same of tensors; gradients flow through."""
-    return torch.log(whitened.square().mean(1) + 1e-12)
+    return torch.log(whitened.square().mean(1) + TINY)
+
+
+def _tensors(rows: Rows, predicted: Classes) -> tuple[Tensor, Tensor]:
+    """Copies: torch takes no reversed arrays, and warns of read-only ones."""
+    return torch.from_numpy(np.array(rows)), torch.from_numpy(np.array(predicted))
 
 
 def _to_normal(rows: Tensor, knots: Tensor, tails: Tensor) -> Tensor:
@@ -161,7 +162,6 @@ def _to_normal(rows: Tensor, knots: Tensor, tails: Tensor) -> Tensor:
 
 def _whitening(covariance: Rows, scale: Rows) -> NDArray[np.float32]:
     """A map ``(d, d)`` after which rows of this covariance, in units of ``scale``, vary as 1."""
-    root = cholesky(covariance + RIDGE * np.eye(len(covariance)), lower=True)
-    # Single precision is what a guard's file holds, and is plenty.
-    inverse = solve_triangular(root, np.eye(len(root)), lower=True)
-    return (inverse.T / scale[:, None]).astype(np.float32)
+    values, vectors = np.linalg.eigh(covariance)
+    whitening = vectors / np.sqrt(np.maximum(values, 0) + RIDGE) / scale[:, None]
+    return whitening.astype(np.float32)  # of a state's size these are nearly all

@@ -18,7 +18,7 @@ def augment(
 
     Noise of a random deviation keeps a network's bits calm where only noise was added: a
     detector should not fire on it. A covered square keeps it from knowing pictures by heart
-    (DeVries and Taylor 2017, arXiv:1708.04552).
+    (DeVries and Taylor 2017, arXiv:1708.04552; theirs has the mean colour).
 
     Args:
         images: ``(n, c, h, w)`` pixels, on the CPU.
@@ -29,7 +29,7 @@ def augment(
         cutout: Side of the black square; its centre is anywhere, so that parts may lie outside.
     """
     n, channels, height, width = images.shape
-    # All is drawn whether it is asked for or not: one option does not change what others draw.
+    # Cutout apart, all is drawn whether asked for or not: no option changes what others draw.
     mirrored = (torch.rand(n, generator=generator) < 0.5) & mirror
     down, right = torch.randint(0, 2 * shift + 1, (2, n, 1), generator=generator)
     deviation = noise * torch.rand(n, 1, 1, 1, generator=generator)
@@ -43,7 +43,7 @@ def augment(
     images = (images + deviation * drawn).clamp(0, 1)
     if not cutout:
         return images
-    # Drawn last, and where it is asked for alone: all others draw what they always drew.
+    # Drawn where it is asked for alone: recipes without it keep their weights.
     top, left = (
         torch.randint(size, (n, 1), generator=generator) - cutout // 2 for size in (height, width)
     )

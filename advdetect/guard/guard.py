@@ -272,11 +272,11 @@ class Guard:
     def _evidence(
         self, rows: NDArray[np.float64], predicted: NDArray[np.int64], device: torch.device
     ) -> dict[str, Tensor]:
-        contributions = getattr(self.detector, "contributions", None)
+        contributions = self.detector.contributions(rows, predicted=predicted)
         if contributions is None:
             return {}
         layers, members = self._columns_by_layer
-        parts = torch.from_numpy(contributions(rows, predicted) @ members).to(device)
+        parts = torch.from_numpy(contributions @ members).to(device)
         return dict(zip(layers, parts.unbind(1), strict=True))
 
     @cached_property

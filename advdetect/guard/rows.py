@@ -125,19 +125,17 @@ class KeptRows:
             own = [b for b in self.budgets if family_of(b) == family]
             tries.append((replace(self.only(~unseen), source=None), self.only(unseen), own))
 
-        def area(**candidate: Any) -> float:
-            areas = [
-                tried.area(
-                    seen.fit(clone(detector).set_params(**candidate), without=[*without, *own]), own
-                )
-                for seen, tried, own in tries
-            ]
-            return float(np.mean(areas))
-
         chosen = {name: values[0] for name, values in detector.choices.items()}
         for name, values in detector.choices.items():
-            found = [area(**chosen | {name: value}) for value in values]
-            chosen[name] = values[int(np.argmax(found))]
+            found = np.zeros((len(values), len(tries)))
+            for i, (seen, tried, own) in enumerate(tries):
+                # From the last on: what is fitted at it can be scored at all others.
+                for j in reversed(range(len(values))):
+                    if j == len(values) - 1 or name not in detector.scoring:
+                        one = clone(detector).set_params(**chosen | {name: values[j]})
+                        one = seen.fit(one, without=[*without, *own])
+                    found[j, i] = tried.area(one.set_params(**{name: values[j]}), own)
+            chosen[name] = values[int(found.mean(1).argmax())]
         return chosen
 
     def _without(self, budgets: Sequence[str]) -> Tensor:

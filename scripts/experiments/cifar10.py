@@ -49,11 +49,17 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     splits = test_splits(data_root)
     model = load_model(MODEL)
     attacked = out / "attacked"
-    guards, folders = {}, {}
-    for seed, (kind, passes) in product(SEEDS, PASSES.items()):
-        name = f"{kind}, seed {seed}"
-        folders[name] = out / "guards" / f"{passes}-passes-seed-{seed}"
-        guards[name] = guard_in(folders[name], model, splits, attacked, passes=passes, seed=seed)
+    guards = {
+        f"{kind}, seed {seed}": guard_in(
+            out / "guards" / f"{passes}-passes-seed-{seed}",
+            model,
+            splits,
+            attacked,
+            passes=passes,
+            seed=seed,
+        )
+        for seed, (kind, passes) in product(SEEDS, PASSES.items())
+    }
     main = f"{MAIN}, seed 0"
     evaluate_into(
         guards[main],
@@ -69,11 +75,12 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     run = read_attacks(RunFolder.open(out / "evaluation"))
     torch.set_num_threads(WORKERS)  # nobody works beside this from here on
     evaluated, _, _ = kept(out / "evaluation")
-    # Of the other guards no table shows more than their scores.
+    # Of the other guards no table shows more than their scores. They go with the evaluation.
+    others = out / "evaluation" / "others"
     judged = {main: evaluated} | {
         name: replace(
             evaluated,
-            scores=scores_of(guard, splits["evaluation"], run, folders[name] / "scores.parquet"),
+            scores=scores_of(guard, splits["evaluation"], run, others / f"{name}.parquet"),
         )
         for name, guard in guards.items()
         if name != main
@@ -100,7 +107,7 @@ def guard_in(
     passes: int = 2,
     seed: int = 0,
 ) -> Guard:
-    """A guard fitted on reference pictures, attacked in a folder; what is there is taken up."""
+    """A hybrid guard fitted on attacked reference pictures; what is there is taken up."""
     if not (folder / "guard.json").is_file():
         some = splits["reference"].subset(range(FITTED))
         attack_data(model, some, attacked, suite=f"{SUITE}-fitting", workers=WORKERS, track=track)

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import torch
-import train_models
 
 from advdetect import storage
-from advdetect.networks import load_model
+from advdetect.networks import load_model, models_folder
 from advdetect.report.report import Report
 from advdetect.workflows.evaluating_run import evaluate_into
 from advdetect.workflows.guards import load_guard
@@ -72,7 +71,7 @@ def print_accuracy(found: Report, out: Path) -> None:
 def write_on_card(found: Report) -> None:
     """Put what the strongest attack leaves of the accuracy on the robust network's card."""
     (row,) = (row for row in found.robustness if (row.attack, row.eps) == ("linf_strong", 8 / 255))
-    card = train_models.MODELS / ROBUST / "card.json"
+    card = models_folder() / ROBUST / "card.json"
     storage.write_json(
         card,
         storage.read_json(card)

@@ -101,7 +101,7 @@ def test_an_array_file_that_is_text(small_model, refused, tmp_path):
         ),
         (
             ("fit", "{small}", "--data", "digits", "--detector", "oracle", "--out", "{out}"),
-            "no detector named 'oracle', choose from: logistic, fiedler, clean-only",
+            "no detector named 'oracle', choose from: logistic, hybrid, fiedler, clean-only",
         ),
         (
             ("fit", "{small}", "--data", "digits", "--false-alarm-rate", "0.001", "--out", "{out}"),

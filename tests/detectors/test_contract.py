@@ -48,6 +48,21 @@ def test_score_does_not_depend_on_the_batch(fitted, blobs):
     np.testing.assert_allclose(whole[115:125], alone, rtol=1e-9, atol=1e-12)
 
 
+def test_rows_may_be_a_view_of_others(fitted, blobs):
+    X, _, predicted = blobs
+    whole = fitted.decision_function(X, predicted=predicted)
+    back = fitted.decision_function(X[::-1], predicted=predicted[::-1])
+    np.testing.assert_allclose(back, whole[::-1], rtol=1e-9, atol=1e-12)
+
+
+def test_contributions_tell_rows_apart_as_scores_do(fitted, blobs):
+    X, _, predicted = blobs
+    parts = fitted.contributions(X, predicted=predicted)
+    if parts is not None:
+        rest = fitted.decision_function(X, predicted=predicted) - parts.sum(1)
+        np.testing.assert_allclose(rest, rest[0])
+
+
 def test_second_fit_forgets_the_first(detector, blobs):
     X, y, predicted = blobs
     first = detector.fit(X[::-1] + 100, y, predicted=predicted + 3)

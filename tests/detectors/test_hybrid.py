@@ -30,7 +30,7 @@ def scores(detector, rows):
 @pytest.mark.parametrize("weight", [0.0, 0.5, 3.0])
 def test_the_score_is_the_sum_of_both(rows, weight):
     parts = scores(LogisticDetector(C=0.1), rows), scores(CleanOnlyDetector(), rows)
-    both = scores(HybridDetector(C=0.1, weight=weight), rows)
+    both = scores(HybridDetector(C=0.1, distance_weight=weight), rows)
     np.testing.assert_allclose(both, parts[0] + weight * parts[1], rtol=1e-9)
 
 
@@ -40,7 +40,7 @@ def test_finds_an_attack_of_a_kind_that_it_has_not_seen(rows):
     other = clean + np.array([0, 1, -1, 0, 0])  # against what goes together
     labels, classes = np.repeat([0, 1], 300), np.tile(predicted[y == 0], 2)
     found = {
-        weight: HybridDetector(C=0.1, weight=weight)
+        weight: HybridDetector(C=0.1, distance_weight=weight)
         .fit(X, y, predicted=predicted)
         .score(np.concatenate([clean, other]), labels, predicted=classes)
         for weight in (0.0, 4.0)
@@ -49,29 +49,37 @@ def test_finds_an_attack_of_a_kind_that_it_has_not_seen(rows):
     assert found[4.0] > 0.99
 
 
-def test_contributions_and_intercept_sum_to_the_score(rows):
+@pytest.mark.parametrize("weight", [0.0, 2.0])
+def test_contributions_and_intercept_sum_to_the_score(rows, weight):
     X, y, predicted = rows
-    detector = HybridDetector(weight=2.0).fit(X, y, predicted=predicted)
-    parts = detector.contributions(X, predicted)
+    detector = HybridDetector(distance_weight=weight).fit(X, y, predicted=predicted)
+    parts = detector.contributions(X, predicted=predicted)
     np.testing.assert_allclose(
         parts.sum(1) + detector.logistic_.intercept_[0],
         detector.decision_function(X, predicted=predicted),
     )
 
 
-def test_a_column_that_is_unusual_alone_contributes_the_distance(rows):
+@pytest.mark.parametrize("away", [1.5, 6.0])
+def test_what_is_unusual_speaks_for_an_attack_and_what_is_usual_against(rows, away):
+    # At 1.5 deviations the row as a whole is more usual than most: its distance is below 0.
     X, y, predicted = rows
-    detector = HybridDetector(weight=2.0).fit(X, y, predicted=predicted)
-    centre = X[(y == 0) & (predicted == 0)].mean(0)
-    row, own = centre[None] + np.array([[0, 0, 0, 0, 6.0]]), np.zeros(1, int)
-    parts = detector.contributions(row, own) - detector.logistic_.contributions(row, own)
-    assert parts[0, 4] > 0.9 * parts[0].sum() > 0
+    detector = HybridDetector(distance_weight=2.0).fit(X, y, predicted=predicted)
+    row = np.median(X[(y == 0) & (predicted == 0)], axis=0)[None]
+    row[0, 4] += away
+    known = {"predicted": np.zeros(1, int)}
+    of_distance = detector.contributions(row, **known) - detector.logistic_.contributions(
+        row, **known
+    )
+    assert of_distance[0, 4] > 0
+    assert (of_distance[0, :4] < 0).all()
+    assert (of_distance.sum() > 0) == (away > 2)
 
 
 @pytest.mark.parametrize("weight", [0.0, 2.0])
 def test_soft_score_is_the_score_and_has_its_gradient(rows, weight):
     X, y, predicted = rows
-    detector = HybridDetector(C=0.1, weight=weight).fit(X, y, predicted=predicted)
+    detector = HybridDetector(C=0.1, distance_weight=weight).fit(X, y, predicted=predicted)
     inputs, classes = torch.tensor(X[:50], requires_grad=True), torch.tensor(predicted[:50])
     soft = detector.soft_score(inputs, classes, torch.ones(D))
     np.testing.assert_allclose(

@@ -137,11 +137,11 @@ def test_between_knots_values_are_numpys(clean):
     np.testing.assert_allclose(found, (normal + LINEAR * plain) / (1 + LINEAR), atol=1e-12)
 
 
-def test_shares_of_a_distance_sum_to_one_and_follow_the_column(clean):
+def test_parts_of_a_distance_sum_to_its_square_and_follow_the_column(clean):
     rows, predicted = clean
     reference = CleanReference.fit(rows, predicted)
-    shares = reference.shares(rows, predicted)
-    np.testing.assert_allclose(shares.sum(1), 1)
+    whole = (reference.whiten(rows, predicted) ** 2).sum(1)
+    np.testing.assert_allclose(reference.parts(rows, predicted).sum(1), whole)
     centre = rows[predicted == 0].mean(0)
-    away = reference.shares(centre[None] + np.array([[0, 30.0]]), np.zeros(1, int))
-    assert away[0, 1] > 0.9
+    away = reference.parts(centre[None] + np.array([[0, 30.0]]), np.zeros(1, int))
+    assert away[0, 1] > 0.9 * away.sum()

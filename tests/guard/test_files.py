@@ -50,7 +50,7 @@ def test_a_description_without_its_seal_is_refused(folder):
 
 
 @pytest.mark.parametrize("per_class", [False, True])
-@pytest.mark.parametrize("detector", ["logistic", "fiedler", "clean-only"])
+@pytest.mark.parametrize("detector", ["logistic", "hybrid", "fiedler", "clean-only"])
 def test_read_back_it_gives_the_same_verdicts(
     small, digits, small_attacks, tmp_path, detector, per_class
 ):

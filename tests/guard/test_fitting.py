@@ -108,7 +108,7 @@ def test_without_attacks_a_guard_is_clean_only(clean_only, digits):
     assert (images.grad.abs().flatten(1).sum(1) > 0).all()
 
 
-@pytest.mark.parametrize("name", ["logistic", "fiedler"])
+@pytest.mark.parametrize("name", ["logistic", "hybrid", "fiedler"])
 def test_a_detector_that_learns_from_attacks_asks_for_them(small, digits, name):
     with pytest.raises(InputError, match=f"the detector {name} learns from attacks: give attacked"):
         fit(small.module, digits, detector=name)

@@ -145,7 +145,7 @@ def test_detectors_beside_a_guard_are_calibrated_as_it_is(small_guard, images, r
 
 def test_noise_and_clean_only_detectors_are_never_said_to_be_fitted_on(report):
     detectors = {row.detector for row in report.detection}
-    assert detectors == {"logistic", "fiedler", "clean-only"}
+    assert detectors == {"logistic", "hybrid", "fiedler", "clean-only"}
     for row in report.detection:
         assert row.control == ("noise" in row.attack)
         if row.control or row.detector == "clean-only":
