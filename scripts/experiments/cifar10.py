@@ -12,6 +12,7 @@ from torch import Tensor
 
 from advdetect.attacks import AttackRun
 from advdetect.data import ImageSet
+from advdetect.detectors.conformal import ConformalCalibration
 from advdetect.guard import Guard
 from advdetect.metrics import Estimate
 from advdetect.networks import LoadedModel, load_model
@@ -94,6 +95,7 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     print_as_others_count(judged, out)
     print_controls(reports, out)
     print_seeds(reports, out)
+    print_thresholds(judged[main], guards[main], out)
     features(model, splits["reference"], out)
     console.print(f"report: {out / 'evaluation' / 'report.html'}")
 
@@ -300,3 +302,33 @@ def print_seeds(reports: Mapping[str, Report], out: Path) -> None:
             name = "family left out" if left_out else "as fitted"
             body.append((kind, name, ", ".join(f"{value:.4f}" for value in least)))
     show("Worst AUROC by seed", ("guard", "fit", "seeds 0, 1, 2"), body, out / "seeds.md")
+
+
+def print_thresholds(judged: Judged, guard: Guard, out: Path) -> None:
+    """A threshold for each predicted class beside one for all."""
+    pooled = ConformalCalibration(guard.calibration.scores)
+
+    def at_one(block: Block) -> Block:
+        return Block(block.keys, block.columns | {"p_value": pooled.p_values(block["score"])})
+
+    own = [b for b in judged.scores if b.keys["detector"] == guard.detector_name]
+    pooled_own = replace(judged, scores=tuple(map(at_one, own)))
+    (clean,) = of_kind(judged.records, CLEAN)
+    found, rates = [], []
+    for every in (judged, pooled_own):
+        block = next(b for b in every.scores if b.keys["attack"] == CLEAN)
+        flagged = block["p_value"] <= 0.05
+        by_class = [100 * flagged[clean["prediction"] == c].mean() for c in range(10)]
+        rates.append(f"{100 * flagged.mean():.1f} ({min(by_class):.1f} to {max(by_class):.1f})")
+        found.append([row for row in report_of(every).rows() if row.auroc.n])
+    body = [
+        (row_words(each), each.auroc.n, *(f"{100 * found_at_5(row):.0f}" for row in (each, one)))
+        for each, one in zip(*found, strict=True)
+    ]
+    body.append(("clean pictures (by predicted class)", len(clean), *rates))
+    show(
+        "Flagged at 5 % false alarms, %",
+        ("attack", "n", "a threshold for each class", "one for all"),
+        body,
+        out / "thresholds.md",
+    )
