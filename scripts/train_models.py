@@ -116,8 +116,8 @@ RECIPES = (
             epochs=20,
             batch=512,
             learning_rate=0.4,
-            label_smoothing=0.1,
             shift=4,
+            cutout=8,
             precision="bfloat16",
         ),
         "cifar10-robust": cifar(

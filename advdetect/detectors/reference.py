@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from advdetect.detectors.base import Classes, Rows
@@ -44,6 +45,7 @@ class CleanReference:
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self.arrays = dict(arrays)
         self._position = {int(c): i for i, c in enumerate(arrays["classes"])}
+        self._kept: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
 
     @classmethod
     def fit(cls, rows: Rows, predicted: Classes) -> Self:
@@ -68,15 +70,17 @@ class CleanReference:
         residual /= scale
         pooled = residual.T @ residual / len(rows)
         total = (normal - centres[-1]) / scale
-        maps = [_whitening(pooled, scale), _whitening(total.T @ total / len(rows), scale)]
+        covariances = [pooled, total.T @ total / len(rows)]
         which = np.zeros(len(centres), np.int64)
         which[-1] = 1
         for i, c in enumerate(classes.tolist()):
             if c in own:
                 part = residual[predicted == c]
-                shrunk = (PRIOR * pooled + part.T @ part) / (PRIOR + len(part))
-                which[i] = len(maps)
-                maps.append(_whitening(shrunk, scale))
+                which[i] = len(covariances)
+                covariances.append((PRIOR * pooled + part.T @ part) / (PRIOR + len(part)))
+        # Of such small matrices a second thread saves little, and on a busy machine it waits.
+        with threadpool_limits(1, user_api="blas"):
+            maps = [_whitening(covariance, scale) for covariance in covariances]
         return cls(
             {
                 **quantiles,
@@ -114,17 +118,21 @@ class CleanReference:
 
     def _centred(self, rows: Tensor, predicted: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Of each class: its rows' mask, their centred normal values, and the class's map."""
-
-        def tensor(array: NDArray[Any]) -> Tensor:
-            return torch.tensor(array, dtype=rows.dtype, device=rows.device)
-
-        arrays = self.arrays
-        normal = _to_normal(rows, tensor(arrays["knots"]), tensor(arrays["tails"]))
+        knots, tails, centres, maps = self._tensors(rows.dtype, rows.device)
+        normal = _to_normal(rows, knots, tails)
         for c in predicted.unique().tolist():
             chosen = predicted == c
-            i = self._position.get(c, len(arrays["centres"]) - 1)
-            whitening = tensor(arrays["maps"][arrays["which"][i]])
-            yield chosen, normal[chosen] - tensor(arrays["centres"][i]), whitening
+            i = self._position.get(c, len(centres) - 1)
+            yield chosen, normal[chosen] - centres[i], maps[self.arrays["which"][i]]
+
+    def _tensors(self, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+        """What rows are mapped with; kept, as a service asks for it with every batch."""
+        if (dtype, device) not in self._kept:
+            names = ("knots", "tails", "centres", "maps")
+            self._kept[dtype, device] = [
+                torch.tensor(self.arrays[name], dtype=dtype, device=device) for name in names
+            ]
+        return self._kept[dtype, device]
 
 
 def distance(whitened: Rows) -> Rows:

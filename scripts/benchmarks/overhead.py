@@ -41,6 +41,10 @@ def guard_overhead(scope: Scope) -> Iterator[Row]:
         case = f"pooled-resnet, 32 px, batch 64, passes: {passes}"
         rivals = [Rival(PLAIN, partial(predicted, network, batch))]
         yield from compare(scope, case, partial(judged, guard, batch), rivals, repetitions=7)
+    shipped = load_guard("cifar10-resnet")  # of two passes, and fitted on attacks
+    rivals = [Rival(PLAIN, partial(predicted, shipped.model, batch))]
+    ours = partial(judged, shipped, batch)
+    yield from compare(scope, "cifar10-resnet, batch 64", ours, rivals, repetitions=7)
     large = data.load("fashion-mnist", split="reference", limit=100, resize=(224, 224), channels=3)
     wide = Guard.fit(vision.model("resnet18"), large.images, false_alarm_rate=0.05)
     for n in (1, 32):

@@ -299,7 +299,7 @@ def test_one_attack_at_a_time_and_traffic_goes_on(start, sent, monkeypatch):
 
 
 def test_an_attack_that_takes_too_long_is_told_so(start, sent, monkeypatch):
-    with start(timeout=0.8) as server:
+    with start(timeout=4) as server:
         held = Held(monkeypatch)
         response = attack(server, sent.pictures[0], eps=8)
         assert response.status_code == 503
