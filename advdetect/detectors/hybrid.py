@@ -52,7 +52,7 @@ class HybridDetector(Detector):
         )
 
     def _score(self, X: Rows, predicted: Classes) -> Rows:
-        odds = self.logistic_.decision_function(X, predicted=predicted)
+        odds = self.logistic_._score(X, predicted)
         if self.reference_ is None:
             return odds
         return odds + self.distance_weight * distance(self.reference_.whiten(X, predicted))
@@ -70,7 +70,7 @@ class HybridDetector(Detector):
         return parts + self.distance_weight * scale * (own - 1 / X.shape[1])
 
     def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
-        odds = self.logistic_.soft_score(X, predicted, spread, width=width)
+        odds = self.logistic_._soft_score(X, predicted, spread, width)
         if self.reference_ is None:
             return odds
         unusual = soft_distance(self.reference_.soft_whiten(X, predicted))

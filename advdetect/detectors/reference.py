@@ -19,7 +19,7 @@ FAR = 20.0  # standard deviations; beyond them a column says no more than at the
 PRIOR = 10.0  # rows that the covariance of all classes counts as, beside a class's own
 RIDGE = 0.01  # of a column's variance: directions that vary less among clean rows are not trusted
 FEWEST = 10  # rows; a class of fewer is described by all clean rows together
-TINY = 1e-12
+TINY = 1e-12  # a row at the very centre has a finite distance, too
 OWN_COVARIANCES = 64  # the largest classes have one; 1,000 would be a gigabyte at 350 columns
 
 
@@ -96,7 +96,7 @@ class CleanReference:
 
         A class that fitting has hardly seen is held against all clean rows.
         """
-        return self.soft_whiten(*_tensors(rows, predicted)).numpy()
+        return self.soft_whiten(*_copied(rows, predicted)).numpy()
 
     def soft_whiten(self, rows: Tensor, predicted: Tensor) -> Tensor:
         """The same of tensors; gradients flow through."""
@@ -110,7 +110,7 @@ class CleanReference:
 
         A column that varies together with another may have less than nothing.
         """
-        X, classes = _tensors(rows, predicted)
+        X, classes = _copied(rows, predicted)
         parts = torch.empty_like(X)
         for chosen, centred, whitening in self._centred(X, classes):
             parts[chosen] = centred * (centred @ whitening @ whitening.T)
@@ -129,9 +129,11 @@ class CleanReference:
         """What rows are mapped with; kept, as a service asks for it with every batch."""
         if (dtype, device) not in self._kept:
             names = ("knots", "tails", "centres", "maps")
-            self._kept[dtype, device] = [
-                torch.tensor(self.arrays[name], dtype=dtype, device=device) for name in names
-            ]
+            # A tensor made in inference mode could never be asked for a gradient again.
+            with torch.inference_mode(False):
+                self._kept[dtype, device] = [
+                    torch.tensor(self.arrays[name], dtype=dtype, device=device) for name in names
+                ]
         return self._kept[dtype, device]
 
 
@@ -145,7 +147,7 @@ def soft_distance(whitened: Tensor) -> Tensor:
     return torch.log(whitened.square().mean(1) + TINY)
 
 
-def _tensors(rows: Rows, predicted: Classes) -> tuple[Tensor, Tensor]:
+def _copied(rows: Rows, predicted: Classes) -> tuple[Tensor, Tensor]:
     """Copies: torch takes no reversed arrays, and warns of read-only ones."""
     return torch.from_numpy(np.array(rows)), torch.from_numpy(np.array(predicted))
 
@@ -172,4 +174,5 @@ def _whitening(covariance: Rows, scale: Rows) -> NDArray[np.float32]:
     """A map ``(d, d)`` after which rows of this covariance, in units of ``scale``, vary as 1."""
     values, vectors = np.linalg.eigh(covariance)
     whitening = vectors / np.sqrt(np.maximum(values, 0) + RIDGE) / scale[:, None]
-    return whitening.astype(np.float32)  # of a state's size these are nearly all
+    # Halves the file: nearly all of a reference is these maps.
+    return whitening.astype(np.float32)

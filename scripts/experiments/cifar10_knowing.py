@@ -10,7 +10,8 @@ from advdetect.report.report import Report
 from advdetect.workflows.evaluating_run import evaluate_into
 from advdetect.workflows.guards import load_guard
 from experiments.cifar import test_splits
-from experiments.cifar10 import SUITE, WORKERS, found_at_5, guard_in
+from experiments.cifar10 import WORKERS, guard_in
+from experiments.cifar10_tables import SUITE, found_at_5
 from experiments.fashion import eps
 from experiments.knowing import print_attacks, print_evasion
 from experiments.printing import console, show, track

@@ -145,3 +145,13 @@ def test_parts_of_a_distance_sum_to_its_square_and_follow_the_column(clean):
     centre = rows[predicted == 0].mean(0)
     away = reference.parts(centre[None] + np.array([[0, 30.0]]), np.zeros(1, int))
     assert away[0, 1] > 0.9 * away.sum()
+
+
+def test_gradients_flow_after_rows_were_judged_in_inference_mode(clean):
+    rows, predicted = clean
+    reference = CleanReference.fit(rows, predicted)
+    with torch.inference_mode():
+        reference.whiten(rows, predicted)
+    inputs = torch.tensor(rows, requires_grad=True)
+    reference.soft_whiten(inputs, torch.tensor(predicted)).sum().backward()
+    assert inputs.grad.abs().sum() > 0
