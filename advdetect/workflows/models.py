@@ -27,17 +27,22 @@ def load_networks(names: Sequence[str], images: ImageSet) -> dict[str, nn.Module
                 f"{name} takes images of shape {loaded.shape}, {images.name} has {images.shape}: "
                 "give other --data, or --resize and --channels"
             )
-        _try(name, loaded.module, images)
+        try_on(images, name, loaded.module)
         again = sum(key.partition(" #")[0] == name for key in found)
         found[f"{name} #{again + 1}" if again else name] = loaded.module
     return found
 
 
-def _try(name: str, module: nn.Module, images: ImageSet) -> None:
+def try_on(images: ImageSet, name: str, module: nn.Module) -> None:
+    """Show a model a picture.
+
+    Raises:
+        InputError: it cannot take such pictures.
+    """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad():
-            module(images.images[:1].to(device))
+            module.eval()(images.images[:1].to(device))
     except RuntimeError as error:
         reason = str(error).splitlines()[0][:150]
         raise InputError(f"{name} cannot take images of shape {images.shape}: {reason}") from None

@@ -21,6 +21,7 @@ from advdetect.networks import NETWORKS, Ensemble, build, load_model
 from advdetect.networks.ensemble import average
 from advdetect.networks.loading import CARD_SCHEMA, parts, weight_files
 from advdetect.workflows.diary import HISTORY, Watch, diary
+from advdetect.workflows.models import try_on
 
 CHECKPOINT, CONFIG = "checkpoint.safetensors", "training.json"
 
@@ -109,6 +110,8 @@ def train_model(
     with processes.together() as device, torch.random.fork_rng([]):
         torch.manual_seed(config.seed)
         members = [build(one) for one in _members(architecture)]
+        for member in members:
+            try_on(images, config.network, member)
         trainer = Trainer(
             config,
             members,

@@ -241,6 +241,13 @@ def test_networks_of_a_factory_are_built_as_they_are(images):
     assert architecture_of(config, images) == {"kind": "ensemble", "members": 3 * [one]}
 
 
+def test_pictures_too_small_for_a_network_are_named(test, tmp_path):
+    message = r"^tiny-10 cannot take images of shape \(1, 8, 8\): .*greater than actual input size"
+    with pytest.raises(InputError, match=message):
+        train_model(TrainingConfig(network="tiny-10"), test, test, tmp_path / "x", command="")
+    assert not (tmp_path / "x").exists()
+
+
 def test_says_which_networks_there_are(images):
     message = "no network named 'lenet', choose from: resnet, pooled-resnet, tiny-10, vgg, or give "
     with pytest.raises(ModelError, match=message):
