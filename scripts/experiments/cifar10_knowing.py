@@ -2,18 +2,22 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from advdetect import storage
+from advdetect.metrics import wilson
 from advdetect.networks import load_model, models_folder
 from advdetect.report.report import Report
 from advdetect.workflows.evaluating_run import evaluate_into
 from advdetect.workflows.guards import load_guard
+from advdetect.workflows.keeping import kept
+from advdetect.workflows.recording import ATTACK, KNOWING, of_kind
 from experiments.cifar import test_splits
 from experiments.cifar10 import WORKERS, guard_in
 from experiments.cifar10_tables import SUITE, found_at_5
 from experiments.fashion import eps
-from experiments.knowing import print_attacks, print_evasion
+from experiments.knowing import percent, print_attacks, print_evasion
 from experiments.printing import console, show, track
 
 PLAIN, ROBUST = "cifar10-resnet", "cifar10-robust"
@@ -51,6 +55,7 @@ def cifar10_knowing(out: Path, data_root: Path | None) -> None:
         print_attacks(found, out / name)
         if name == ROBUST:
             print_accuracy(found, out / name)
+            print_unguarded(out / name / "evaluation")
             write_on_card(found)
 
 
@@ -68,6 +73,20 @@ def print_accuracy(found: Report, out: Path) -> None:
         body,
         out / "accuracy.md",
     )
+
+
+def print_unguarded(folder: Path) -> None:
+    """What the strong cascade does to the pictures attacked knowingly, where no guard stands."""
+    evaluated, _, _ = kept(folder)
+    (strong,) = (
+        block
+        for block in of_kind(evaluated.records, ATTACK)
+        if (block.keys["attack"], block.keys["eps"]) == ("linf_strong", 8 / 255)
+    )
+    same = np.isin(strong["index"], of_kind(evaluated.records, KNOWING)[0]["index"])
+    right = same & (strong["clean_prediction"] == strong["label"])
+    share = wilson(int(strong["success"][right].sum()), int(right.sum()))
+    console.print(f"the same pictures without a guard, strong cascade at 8/255: {percent(share)} %")
 
 
 def write_on_card(found: Report) -> None:
