@@ -34,7 +34,7 @@ def load_networks(names: Sequence[str], images: ImageSet) -> dict[str, nn.Module
 
 
 def try_on(images: ImageSet, name: str, module: nn.Module) -> None:
-    """Show a model a picture.
+    """Show a model a picture; leaves it in evaluation mode.
 
     Raises:
         InputError: it cannot take such pictures.
