@@ -110,8 +110,7 @@ def train_model(
     with processes.together() as device, torch.random.fork_rng([]):
         torch.manual_seed(config.seed)
         members = [build(one) for one in _members(architecture)]
-        for member in members:
-            try_on(images, config.network, member)
+        try_on(images, config.network, members[0])  # the others are built alike
         trainer = Trainer(
             config,
             members,

@@ -24,6 +24,7 @@ PLAIN, ROBUST = "cifar10-resnet", "cifar10-robust"
 ATTACKED = 200  # pictures under suite fine
 # Attacked knowingly: on the plain network few are enough to see how it ends.
 KNOWINGLY = {ROBUST: 100, PLAIN: 50}
+STRONGEST = ("linf_strong", 8 / 255)
 
 
 def cifar10_knowing(out: Path, data_root: Path | None) -> None:
@@ -81,7 +82,7 @@ def print_unguarded(folder: Path) -> None:
     (strong,) = (
         block
         for block in of_kind(evaluated.records, ATTACK)
-        if (block.keys["attack"], block.keys["eps"]) == ("linf_strong", 8 / 255)
+        if (block.keys["attack"], block.keys["eps"]) == STRONGEST
     )
     same = np.isin(strong["index"], of_kind(evaluated.records, KNOWING)[0]["index"])
     right = same & (strong["clean_prediction"] == strong["label"])
@@ -91,7 +92,7 @@ def print_unguarded(folder: Path) -> None:
 
 def write_on_card(found: Report) -> None:
     """Put what the strongest attack leaves of the accuracy on the robust network's card."""
-    (row,) = (row for row in found.robustness if (row.attack, row.eps) == ("linf_strong", 8 / 255))
+    (row,) = (row for row in found.robustness if (row.attack, row.eps) == STRONGEST)
     card = models_folder() / ROBUST / "card.json"
     storage.write_json(
         card,
