@@ -35,6 +35,13 @@ def fit(
             help="Above 1: look at each picture again, mirrored or smoothed; finds more.",
         ),
     ] = 1,
+    gradient: Annotated[
+        bool,
+        typer.Option(
+            "--gradient",
+            help="Ask how the decision answers to each picture's detail; finds more, costs a pass.",
+        ),
+    ] = False,
     units: Annotated[
         int | None,
         typer.Option(min=1, help="Cap of units per layer: less is smaller and faster; 2048."),
@@ -76,6 +83,7 @@ def fit(
             per_class=per_class,
             choose=choose,
             passes=passes,
+            gradient=gradient,
             units=UNITS if units is None else units,
             seed=seed,
             track=track,

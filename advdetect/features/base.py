@@ -30,6 +30,8 @@ class Observation:
         views: Logits of the same inputs looked at otherwise, by ``VIEWS``, where a family asks.
         again: Passes of the same inputs, changed in ways that keep their class, where a family
             asks; their units are those of the first pass, at the same place of the picture.
+        alignment: ``(n, k)`` how the gradient of the decision lies along the picture's detail,
+            where a family asks.
     """
 
     logits: Tensor
@@ -38,6 +40,7 @@ class Observation:
     means: Mapping[str, Tensor] = field(default_factory=dict)
     views: Mapping[str, Tensor] = field(default_factory=dict)
     again: tuple["Observation", ...] = ()
+    alignment: Tensor | None = None
 
     def truth(self) -> "Observation":
         """The same pass with true bits, and without gradients."""
@@ -46,7 +49,8 @@ class Observation:
             for parts in (self.layers, self.means, self.views)
         )
         again = tuple(seen.truth() for seen in self.again)
-        return Observation(self.logits.detach(), layers, None, means, views, again)
+        alignment = None if self.alignment is None else self.alignment.detach()
+        return Observation(self.logits.detach(), layers, None, means, views, again, alignment)
 
     @property
     def predicted(self) -> Tensor:
@@ -121,10 +125,12 @@ class Feature(ABC):
         needs_means: It looks at ``Observation.means``.
         needs_views: Names in ``VIEWS``; each costs another pass of the model.
         needs_again: It looks at ``Observation.again``, one more pass or several.
+        needs_gradient: It looks at ``Observation.alignment``, one pass back through the model.
     """
 
     needs_means: ClassVar[bool] = False
     needs_again: ClassVar[bool] = False
+    needs_gradient: ClassVar[bool] = False
     needs_views: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, classes: int, layers: tuple[str, ...], looks: tuple[str, ...] = ()) -> None:

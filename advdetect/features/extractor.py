@@ -12,12 +12,14 @@ from advdetect.checks import pick
 from advdetect.errors import InputError, ModelError
 from advdetect.features.base import Feature, Observation
 from advdetect.features.recording import record
-from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES, OF_MORE_PASSES
+from advdetect.features.sensitivity import alignment, lead
+from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES, OF_GRADIENT, OF_MORE_PASSES
 from advdetect.features.views import LOOKS, VIEWS
 from advdetect.networks.ensemble import member_of
 
 UNITS = 2048
 BATCH = 250
+BACK = 50  # images that a pass back is made for at once: it holds all that the pass forth made
 TRIED = 500  # reference images that choose the looks
 
 Track = Callable[[Sequence[Tensor], str], Iterable[Tensor]]
@@ -65,6 +67,7 @@ class FeatureExtractor:
         *,
         families: Sequence[str] | None = None,
         passes: int = 1,
+        gradient: bool = False,
         units: int = UNITS,
         seed: int = 0,
         track: Track = untracked,
@@ -78,6 +81,8 @@ class FeatureExtractor:
             passes: Above 1 the model looks at every picture again, changed in one way a pass:
                 those of ``LOOKS`` that change its predictions least on the reference images.
                 Families that are named and ask for more than one are given 2 at least.
+            gradient: Ask the model, too, how its decision answers to each picture's detail, by
+                a pass back; families that are named say themselves whether they need it.
             units: Cap of units, so of bits, per layer. The units are chosen once, by ``seed``,
                 and kept. The price per layer and input falls in proportion; on the shipped
                 Fashion-MNIST network, whose widest layers have 12,544 units, 1,024 instead
@@ -88,7 +93,8 @@ class FeatureExtractor:
 
         Raises:
             InputError: more passes than there are looks, or none.
-            ModelError: the model has no ReLU-family call, or none with a row per input.
+            ModelError: the model has no ReLU-family call, or none with a row per input; or it
+                passes no gradient back to its images, and that was asked for.
         """
         if passes not in range(1, 2 + len(LOOKS)):
             raise InputError(f"passes must be 1 to {1 + len(LOOKS)}, got {passes}")
@@ -98,6 +104,7 @@ class FeatureExtractor:
             several = len({member_of(layer) for layer in layers}) > 1
             families = DEFAULT + (OF_ENSEMBLES if several else ())
             families += OF_MORE_PASSES if passes > 1 else ()
+            families += OF_GRADIENT if gradient else ()
         kinds = {name: pick(FEATURES, name, "feature") for name in families}
         looks: tuple[str, ...] = ()
         if any(kind.needs_again for kind in kinds.values()):
@@ -126,11 +133,15 @@ class FeatureExtractor:
         """Put images through the model once, and keep the chosen units of each layer.
 
         Without ``sharpness`` no gradients are kept; with it they flow from rows to images. A
-        family that asks for views costs a pass more for each.
+        family that asks for views costs a pass more for each, one that asks for the gradient
+        about as much.
         """
+        if self._gradient and sharpness is None and len(images) > BACK:
+            return _join([self.observe(model, part) for part in images.split(BACK)])
         with torch.set_grad_enabled(sharpness is not None):
             views = {name: model(VIEWS[name](images)) for name in self._views}
-            seen = self._observe(model, images, sharpness)
+            forth = self._observe_both_ways if self._gradient else self._observe
+            seen = forth(model, images, sharpness)
             again = tuple(
                 self._observe(model, look.change(images), sharpness, look.back)
                 for look in map(LOOKS.__getitem__, self.looks)
@@ -157,6 +168,33 @@ class FeatureExtractor:
                 units = len(self.units[name])
                 kept[name], means[name] = both[:, :units], both[:, units:]
         return Observation(logits, kept, sharpness, means)
+
+    def _observe_both_ways(
+        self, model: nn.Module, images: Tensor, sharpness: float | None
+    ) -> Observation:
+        """One recorded pass, and one back to the pixels."""
+        attacked = sharpness is not None
+        # What was made in inference mode cannot be differentiated; a copy made outside it can.
+        with torch.inference_mode(False), torch.enable_grad():
+            pixels = images if attacked else images.detach().clone()
+            pixels = pixels if pixels.requires_grad else pixels.requires_grad_()
+            seen = self._observe(model, pixels, sharpness)
+            gradient = None
+            if seen.logits.requires_grad:
+                (gradient,) = torch.autograd.grad(
+                    lead(seen.logits).sum(), pixels, create_graph=attacked, allow_unused=True
+                )
+            if gradient is None:
+                raise ModelError(
+                    "the model passes no gradient back to its images, which the option gradient "
+                    "needs: remove detach, no_grad or argmax from its forward, or fit without it"
+                )
+            seen = replace(seen, alignment=alignment(pixels, gradient))
+            return seen if attacked else seen.truth()
+
+    @cached_property
+    def _gradient(self) -> bool:
+        return any(feature.needs_gradient for feature in self.features.values())
 
     @cached_property
     def _means(self) -> bool:
@@ -266,10 +304,12 @@ def _join(observations: Sequence[Observation]) -> Observation:
 
     logits = torch.cat([o.logits for o in observations])
     again = zip(*(o.again for o in observations), strict=True)
+    alignments = [o.alignment for o in observations if o.alignment is not None]
     return Observation(
         logits,
         joined("layers"),
         means=joined("means"),
         views=joined("views"),
         again=tuple(map(_join, again)),
+        alignment=torch.cat(alignments) if alignments else None,
     )

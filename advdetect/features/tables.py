@@ -13,6 +13,7 @@ from advdetect.features.logits import LogitFeatures
 from advdetect.features.magnitudes import MagnitudeFeatures
 from advdetect.features.mahalanobis import MahalanobisFeatures
 from advdetect.features.neighbors import NeighborFeatures
+from advdetect.features.sensitivity import SensitivityFeatures
 from advdetect.features.softmax import EnergyFeatures, SoftmaxFeatures
 from advdetect.features.spectral import SpectralFeatures
 from advdetect.features.squeezing import SqueezingFeatures
@@ -27,6 +28,7 @@ FEATURES: Mapping[str, type[Feature]] = {
     "logits": LogitFeatures,
     "disagreement": DisagreementFeatures,
     "stability": StabilityFeatures,
+    "sensitivity": SensitivityFeatures,
     "graph_pooled": PooledGraphFeatures,
     "spectral": SpectralFeatures,
     # Of published detectors, for comparison.
@@ -45,3 +47,5 @@ DEFAULT = ("bits", "neighbors", "graph", "magnitudes", "logits")
 OF_ENSEMBLES = ("disagreement",)
 # ... and where more than one pass may be made.
 OF_MORE_PASSES = ("stability",)
+# ... and where the model may be asked for a gradient.
+OF_GRADIENT = ("sensitivity",)

@@ -54,6 +54,7 @@ def fit_guard(
     per_class: bool = False,
     choose: bool = True,
     passes: int = 1,
+    gradient: bool = False,
     units: int = UNITS,
     seed: int = 0,
     track: Track = untracked,
@@ -73,6 +74,7 @@ def fit_guard(
         per_class: Calibrate each predicted class by itself.
         choose: Choose what the detector leaves open by cross-validation over attacks.
         passes: Forward passes of an input, 1 to 4.
+        gradient: A pass back besides: how the decision answers to the picture's detail.
         units: Cap of units per layer; a guard's size and price fall with it.
         seed: Chooses units, and seeds the attacks.
         track: Shows progress.
@@ -107,6 +109,7 @@ def fit_guard(
         per_class=per_class,
         choose=choose,
         passes=passes,
+        gradient=gradient,
         units=units,
         seed=seed,
         track=track,

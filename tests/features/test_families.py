@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from advdetect.errors import InputError, ModelError
 from advdetect.features import FEATURES, FeatureExtractor
 from advdetect.features.base import CANDIDATES, Observation, block_ends, class_contrast
+from advdetect.features.sensitivity import ALIGNMENT
 from advdetect.features.views import VIEWS
 from advdetect.similarity.bits import BitCodes, hamming_similarity
 
@@ -30,7 +31,8 @@ def observation(n, seed, sharpness=None):
     means = {name: torch.rand(n, 12, generator=generator) for name in LAYERS}
     views = {name: near(logits) for name in VIEWS}
     again = tuple(Observation(near(logits), layers(), sharpness) for _ in AGAIN)
-    return Observation(logits, seen, sharpness, means, views, again)
+    alignment = torch.randn(n, len(ALIGNMENT), generator=generator)
+    return Observation(logits, seen, sharpness, means, views, again, alignment)
 
 
 def part_of(whole, rows):
@@ -38,7 +40,10 @@ def part_of(whole, rows):
     parts = ({k: t[rows] for k, t in p.items()} for p in (whole.layers, whole.means, whole.views))
     layers, means, views = parts
     again = tuple(part_of(seen, rows) for seen in whole.again)
-    return Observation(whole.logits[rows], layers, None, means, views, again)
+    alignment = whole.alignment
+    if alignment is not None:
+        alignment = alignment[rows]
+    return Observation(whole.logits[rows], layers, None, means, views, again, alignment)
 
 
 def sharpened(whole, sharpness):
