@@ -160,7 +160,9 @@ class FeatureExtractor:
         def keep(layer: str, pre_activation: Tensor) -> Tensor:
             return self._keep(layer, pre_activation if back is None else back(pre_activation))
 
-        with record(model, list(self.units), keep=keep) as recording:
+        # Of an attacker's pass the gradient is differentiated in turn.
+        smooth = sharpness if self._gradient else None
+        with record(model, list(self.units), keep=keep, sharpness=smooth) as recording:
             logits = model(images)
         kept, means = dict(recording.activations), {}
         if self._means:

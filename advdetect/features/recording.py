@@ -15,6 +15,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from advdetect.errors import InputError, ModelError
@@ -31,6 +32,8 @@ _BOUNDED = {
     "threshold": "threshold",
 }
 FAMILY = (*_SHARP, *_SMOOTH, *_BOUNDED)
+# Flat below 0, so that their slope is a step, and the slope's own slope nothing.
+_STEPS = ("relu", "relu6", *_BOUNDED)
 
 # nn.Threshold calls _threshold, exported programs call overloads of operators.
 _SPELLINGS = {
@@ -120,6 +123,7 @@ def record(
     layers: Sequence[str] | None = None,
     *,
     keep: Callable[[str, Tensor], Tensor] | None = None,
+    sharpness: float | None = None,
 ) -> Iterator[Recording]:
     """Keep what goes into every ReLU-family call of ``model`` while the block runs.
 
@@ -143,6 +147,9 @@ def record(
         keep: Given a layer's name and pre-activation, what to keep of it, such as a sample of
             its units; ``bits`` are then those of what was kept. None keeps all, which costs a
             copy and holds the memory of all layers together.
+        sharpness: Gives every ReLU, ReLU6 and clamp at 0 a slope that rises smoothly, a sigmoid
+            of this steepness in units of the layer's mean magnitude, so that gradients
+            themselves can be differentiated; outputs stay what they are. None leaves the step.
 
     Yields:
         The ``Recording``, to be read once a pass has finished.
@@ -159,7 +166,7 @@ def record(
     for module, path in paths.items():
         _check_visible(module, path)
     recording = Recording(None if layers is None else tuple(layers), keep)
-    calls = _Calls(model, paths, recording)
+    calls = _Calls(model, paths, recording, sharpness)
     with (
         model.register_forward_pre_hook(calls.enter, prepend=True),
         model.register_forward_hook(calls.leave),
@@ -172,9 +179,14 @@ class _Calls(TorchFunctionMode):
     """Shows a recording the ReLU-family calls made while a model's forward is running."""
 
     def __init__(
-        self, model: nn.Module, paths: Mapping[nn.Module, str], recording: Recording
+        self,
+        model: nn.Module,
+        paths: Mapping[nn.Module, str],
+        recording: Recording,
+        sharpness: float | None,
     ) -> None:
         super().__init__()
+        self._sharpness = sharpness
         self._model = model
         self._paths = paths
         self._recording = recording
@@ -201,6 +213,10 @@ class _Calls(TorchFunctionMode):
             name = None if activation is None else self._name(function)
             if activation is not None and name is not None:
                 self._recording._see(name, activation)
+                if self._sharpness is not None and function in _STEPS:
+                    before = activation.clone()  # the call may overwrite it
+                    output = func(*args, **kwargs)
+                    return _with_smooth_slope(before, output, self._sharpness)
         return func(*args, **kwargs)
 
     def _name(self, function: str) -> str | None:
@@ -240,6 +256,14 @@ def _pre_activation(
         if not isinstance(bound, int | float) or bound != 0:
             return None
     return gated
+
+
+def _with_smooth_slope(z: Tensor, output: Any, sharpness: float) -> Tensor:
+    """The output ``(n, ...)`` of a call on ``z``, with the slope of a softplus."""
+    steepness = sharpness / (z.detach().abs().mean() + 1e-12)
+    smooth = functional.softplus(steepness * z) / steepness
+    smooth = torch.where((z > 0) & (output < z), 0.0, smooth)  # flat where bounded above
+    return output.detach() + (smooth - smooth.detach())
 
 
 def _share_memory(part: Tensor, whole: Tensor) -> bool:

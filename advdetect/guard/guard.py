@@ -51,6 +51,20 @@ class Verdicts:
         return len(self.label)
 
 
+def check_own_features(name: str, passes: int, gradient: bool) -> None:
+    """Check that a detector with features of its own is asked for no others.
+
+    Raises:
+        InputError: it is asked for more passes, or for the gradient.
+    """
+    if DETECTORS[name].families is None:
+        return
+    if passes > 1:
+        raise InputError(f"the detector {name} reads features of its own: passes stay 1")
+    if gradient:
+        raise InputError(f"the detector {name} reads features of its own: leave gradient out")
+
+
 @final
 @dataclass(eq=False)
 class Guard:
@@ -139,10 +153,7 @@ class Guard:
         chosen = pick(DETECTORS, name, "detector")()
         if attacked is None and not chosen.clean_only:
             raise InputError(f"the detector {name} learns from attacks: give attacked=attack(...)")
-        if passes > 1 and chosen.families is not None:
-            raise InputError(f"the detector {name} reads features of its own: passes stay 1")
-        if gradient and chosen.families is not None:
-            raise InputError(f"the detector {name} reads features of its own: leave gradient out")
+        check_own_features(name, passes, gradient)
         parts = part_images(clean_images, attacked, calibration_images, seed)
         check_enough(len(parts.calibration), false_alarm_rate)
         model.eval()

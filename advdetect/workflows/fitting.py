@@ -13,6 +13,7 @@ from advdetect.detectors.conformal import check_enough
 from advdetect.errors import FileError, InputError, ModelError
 from advdetect.features.extractor import UNITS
 from advdetect.guard import Guard
+from advdetect.guard.guard import check_own_features
 from advdetect.networks import LoadedModel
 from advdetect.runs import RunFolder
 from advdetect.workflows.attacking import check_fit, read_attacks
@@ -92,6 +93,7 @@ def fit_guard(
     check_fit(model, reference)
     if detector is not None:
         pick(DETECTORS, detector, "detector")
+        check_own_features(detector, passes, gradient)
     if attacked is not None:
         run = attacks_for_fitting(attacked, model, reference)
     elif detector is not None and DETECTORS[detector].clean_only:

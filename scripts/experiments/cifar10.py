@@ -24,8 +24,8 @@ from advdetect.workflows.reporting import report_of
 from experiments.cifar import test_splits
 from experiments.cifar10_features import features
 from experiments.cifar10_tables import (
+    GUARDS,
     MAIN,
-    PASSES,
     SEEDS,
     SUITE,
     SURE,
@@ -47,21 +47,22 @@ WORKERS = 2
 
 
 def cifar10(out: Path, data_root: Path | None) -> None:
-    """Guards of one to three passes, and every baseline, under suite fine."""
+    """Guards of one to three passes, with the gradient and without, and every baseline."""
     torch.set_num_threads(1)  # a core for each worker
     splits = test_splits(data_root)
     model = load_model(MODEL)
     attacked = out / "attacked"
     guards = {
         f"{kind}, seed {seed}": guard_in(
-            out / "guards" / f"{passes}-passes-seed-{seed}",
+            out / "guards" / f"{kind.replace(' ', '-')}-seed-{seed}",
             model,
             splits,
             attacked,
             passes=passes,
+            gradient=gradient,
             seed=seed,
         )
-        for seed, (kind, passes) in product(SEEDS, PASSES.items())
+        for seed, (kind, (passes, gradient)) in product(SEEDS, GUARDS.items())
     }
     main = f"{MAIN}, seed 0"
     evaluate_into(
@@ -109,6 +110,7 @@ def guard_in(
     attacked: Path,
     *,
     passes: int = 2,
+    gradient: bool = False,
     seed: int = 0,
 ) -> Guard:
     """A hybrid guard fitted on attacked reference pictures; what is there is taken up."""
@@ -124,6 +126,7 @@ def guard_in(
             detector="hybrid",
             per_class=True,
             passes=passes,
+            gradient=gradient,
             seed=seed,
             track=track,
         )

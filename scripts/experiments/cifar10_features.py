@@ -15,7 +15,7 @@ from torch import Tensor
 from advdetect.data import ImageSet
 from advdetect.detectors import DETECTORS
 from advdetect.features import FeatureExtractor
-from advdetect.features.tables import DEFAULT, OF_MORE_PASSES
+from advdetect.features.tables import DEFAULT, OF_GRADIENT, OF_MORE_PASSES
 from advdetect.guard.parts import fitting_rows
 from advdetect.guard.rows import KeptRows, family_of
 from advdetect.networks import LoadedModel
@@ -34,7 +34,7 @@ def features(model: LoadedModel, reference: ImageSet, out: Path) -> None:
     attacked = len(run.results[0])
     # Pictures that were not attacked show what clean ones look like.
     clean = reference.images[attacked : attacked + REFERENCE]
-    families = (*DEFAULT, *OF_MORE_PASSES, *TRIED)
+    families = (*DEFAULT, *OF_MORE_PASSES, *OF_GRADIENT, *TRIED)
     extractor = FeatureExtractor.fit(model.module, clean, families=families, track=track)
     rows = fitting_rows(
         model.module,
@@ -48,9 +48,15 @@ def features(model: LoadedModel, reference: ImageSet, out: Path) -> None:
     cost = price(model, extractor, reference.images[:BATCH])
     own = [*DEFAULT]
     both = [*DEFAULT, *OF_MORE_PASSES]
+    every = [*both, *OF_GRADIENT]
     cases = [("default, one pass", own), ("default, two passes", both)]
+    cases += [("one pass and gradient", [*own, *OF_GRADIENT])]
+    cases += [("two passes and gradient", every)]
     cases += [(f"{name} alone", [name]) for name in families]
-    cases += [(f"two passes without {name}", [n for n in both if n != name]) for name in both]
+    cases += [
+        (f"two passes and gradient without {name}", [n for n in every if n != name])
+        for name in every
+    ]
     cases += [("one pass, graph_pooled for graph", ["graph_pooled", *own[:2], *own[3:]])]
     cases += [(f"one pass and {name}", [*own, name]) for name in TRIED]
     cases += [(f"two passes and {name}", [*both, name]) for name in TRIED]

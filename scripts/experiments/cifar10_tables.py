@@ -24,8 +24,17 @@ from experiments.printing import console, short, show
 SUITE = "fine"
 SEEDS = (0, 1, 2)
 SURE = 0.9  # a victim less sure than this was uncertain to begin with
-MAIN = "two passes"
-PASSES = {"three passes": 3, MAIN: 2, "one pass": 1}
+MAIN = "two passes and gradient"
+# Passes forth, and whether the model is asked for a gradient besides.
+GUARDS = {
+    "three passes and gradient": (3, True),
+    MAIN: (2, True),
+    "one pass and gradient": (1, True),
+    "three passes": (3, False),
+    "two passes": (2, False),
+    "one pass": (1, False),
+}
+CLEAN_ONLY = ", clean-only"
 
 
 def print_clean(found: Report) -> None:
@@ -63,9 +72,9 @@ def print_attacks(found: Report, run: AttackRun, unsure: Tensor, out: Path) -> N
 
 def columns(reports: Mapping[str, Report]) -> dict[str, tuple[Report, str]]:
     """What is compared, by name: a report, and a detector in it."""
-    own = {kind: reports[f"{kind}, seed 0"] for kind in PASSES}
+    own = {kind: reports[f"{kind}, seed 0"] for kind in GUARDS}
     found = {kind: (report, report.detector) for kind, report in own.items()}
-    found |= {f"{kind}, clean-only": (report, "clean-only") for kind, report in own.items()}
+    found |= {f"{kind}{CLEAN_ONLY}": (report, "clean-only") for kind, report in own.items()}
     main = own[MAIN]
     others = [name for name in main.detectors if name not in (main.detector, "clean-only")]
     return found | {name: (main, name) for name in others}
@@ -113,7 +122,7 @@ def print_each_attack(
 
 def print_as_others_count(judged: Mapping[str, Judged], out: Path) -> None:
     """The same against clean pictures that the network gets right, as papers mostly have it."""
-    names = [f"{kind}, seed 0" for kind in PASSES]
+    names = [f"{kind}, seed 0" for kind in GUARDS]
     own = {name: report_of(right_alone(judged[name])) for name in names}
     print_each_attack(own, out, "right-alone", ", clean pictures classified correctly alone")
 
@@ -155,11 +164,12 @@ def by_attack(
     rows_of: Callable[[Report, str], Sequence[DetectionRow]],
     cell: Callable[[DetectionRow], str],
 ) -> None:
-    """A row for each attack, a column for each detector: ours, then those of others."""
+    """A row for each attack, a column for each detector: ours, without attacks, of others."""
     every = columns(reports)
     first = [row for row in rows_of(*next(iter(every.values()))) if row.auroc.n]
-    ours = [name for name in every if "pass" in name]
-    for names, kind in ((ours, "ours"), ([n for n in every if n not in ours], "others")):
+    clean = [name for name in every if name.endswith(CLEAN_ONLY)]
+    others = [name for name in every if name not in (*GUARDS, *clean)]
+    for names, kind in ((GUARDS, "ours"), (clean, "clean-only"), (others, "others")):
         found = [{row.budget: row for row in rows_of(*every[name])} for name in names]
         body = [
             (
@@ -175,7 +185,7 @@ def by_attack(
 def print_seeds(reports: Mapping[str, Report], out: Path) -> None:
     """Range over seeds, which choose the units."""
     body = []
-    for kind in PASSES:
+    for kind in GUARDS:
         own = [reports[f"{kind}, seed {seed}"] for seed in SEEDS]
         for left_out in (False, True):
             least = [

@@ -311,6 +311,17 @@ def test_a_guards_place_that_is_a_file(small_model, refused, tmp_path):
     refused("fit", small_model, *options, error=f"{tmp_path / 'guard'} is a file: --out expects a")
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [(("--passes", "2"), "passes stay 1"), (("--gradient",), "leave gradient out")],
+)
+def test_a_detector_with_features_of_its_own(small_model, refused, tmp_path, option, said):
+    # Said before anything is attacked.
+    options = ["--data", "digits", "--detector", "lid", *option, "--out", tmp_path / "guard"]
+    error = f"the detector lid reads features of its own: {said}"
+    refused("fit", small_model, *options, error=error)
+
+
 @pytest.mark.parametrize("command", ["attack", "fit"])
 def test_a_place_below_a_file(small_model, refused, tmp_path, command):
     (tmp_path / "file").write_text("a file")

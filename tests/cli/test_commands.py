@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from advdetect.features.sensitivity import ALIGNMENT
 from advdetect.guard import Guard
 
 DIGITS = ("--data", "digits")
@@ -149,6 +150,16 @@ def test_fit_keeps_a_guard_that_detect_takes(advdetect, small_model, small_run, 
     assert {p.name: p.read_bytes() for p in guard.iterdir()} == {
         p.name: p.read_bytes() for p in again.iterdir()
     }
+
+
+def test_fit_asks_for_the_gradient_where_it_is_told_to(advdetect, small_model, pictures, tmp_path):
+    options = [*DIGITS, "--detector", "clean-only", "--json", "--out"]
+    plain = advdetect("fit", small_model, *options, tmp_path / "plain")
+    asked = advdetect("fit", small_model, "--gradient", *options, tmp_path / "asked")
+    assert asked.exit_code == 0, asked.output
+    more = json.loads(asked.stdout)["features"] - json.loads(plain.stdout)["features"]
+    assert more == len(ALIGNMENT)
+    assert advdetect("detect", tmp_path / "asked", pictures).exit_code == 0
 
 
 def test_evaluate_prints_a_row_an_attack_within_80_columns(evaluated):

@@ -500,3 +500,49 @@ def test_a_relu_shared_by_a_whole_network_is_many_layers():
     with torch.no_grad(), record(model) as recording:
         model(torch.zeros(2, 3, 64, 64))
     assert len(recording.layers) == 33  # the stem, 16 depthwise, 15 expansions, the head
+
+
+class Calls(nn.Module):
+    """One call on its input."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+
+    def forward(self, x):
+        return self.call(x + 0)
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 4.0])
+@pytest.mark.parametrize(
+    ("call", "top"),
+    [
+        (nn.ReLU(), torch.inf),
+        (nn.ReLU(inplace=True), torch.inf),
+        (nn.functional.relu_, torch.inf),
+        (nn.ReLU6(), 6),
+        (lambda x: x.clamp(min=0, max=2), 2),
+    ],
+)
+def test_a_smooth_slope_leaves_outputs_and_can_be_differentiated_twice(call, top, sharpness):
+    z = torch.tensor([[-3.0, -0.1, 0.2, 1.0, 9.0]], dtype=torch.float64, requires_grad=True)
+    model = Calls(call)
+    with record(model, sharpness=sharpness) as recording:
+        out = model(z)
+    assert torch.equal(out, z.clamp(min=0, max=top))
+    torch.testing.assert_close(*(t.detach() for t in (*recording.activations.values(), z)))
+    steepness = sharpness / z.detach().abs().mean()
+    (slope,) = torch.autograd.grad(out.sum(), z, create_graph=True)
+    expected = torch.sigmoid(steepness * z.detach()) * (z.detach() <= top)
+    torch.testing.assert_close(slope.detach(), expected)
+    (bend,) = torch.autograd.grad(slope.sum(), z)
+    torch.testing.assert_close(bend, steepness * expected * (1 - expected))
+
+
+def test_without_a_sharpness_the_slope_is_a_step():
+    z = torch.tensor([[-1.0, 2.0]], requires_grad=True)
+    model = Calls(nn.ReLU())
+    with record(model):
+        out = model(z)
+    (slope,) = torch.autograd.grad(out.sum(), z)
+    assert slope.tolist() == [[0, 1]]

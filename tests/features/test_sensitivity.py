@@ -216,6 +216,24 @@ def test_a_guard_that_asks_for_the_gradient_is_saved_and_loaded(small, digits, t
     torch.testing.assert_close(again(new).score, guard(new).score)
 
 
+def test_someone_who_knows_the_guard_can_follow_the_alignment(small, digits):
+    """A guard whose score gives no gradient would only seem to hold."""
+    images = digits["reference"].images
+    extractor = FeatureExtractor.fit(small.module, images[:200], families=["sensitivity"])
+    where = [ALIGNMENT.index(along("brightness", 1, way)) for way in ("across", "down", "diagonal")]
+
+    def agreement(pictures, sharpness=None):
+        observation = extractor.observe(small.module, pictures, sharpness=sharpness)
+        return extractor.rows(observation)[:, where].mean(1)
+
+    some = images[:100]
+    pixels = some.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(agreement(pixels, sharpness=4.0).sum(), pixels)
+    moved = (some - 2 / 255 * slope.sign()).clamp(0, 1)
+    fell = agreement(moved) < agreement(some)
+    assert fell.double().mean() > 0.8
+
+
 class Cut(nn.Module):
     """A model that passes no gradient back to its images."""
 
