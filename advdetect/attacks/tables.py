@@ -37,6 +37,9 @@ _FINE = (
     Budget("l2_fmn"),
 )
 
+# Stored, attacked pictures lose the finest of their detail.
+_FINE_STORED = tuple(Budget("linf_pgd_jpeg", eps) for eps in _FINE_EPS)
+
 SUITES: Mapping[str, tuple[Budget, ...]] = {
     # Seconds for a few hundred small images.
     "quick": (
@@ -55,13 +58,14 @@ SUITES: Mapping[str, tuple[Budget, ...]] = {
     ),
     # For natural pictures: what a guard learns from ...
     "fine-fitting": _FINE,
+    "fine-fitting-jpeg": (*_FINE, *_FINE_STORED),
     # ... and what it is judged by: beside noise of the same norms, changes that no attacker made,
     # for a detector may have learnt no more than that a picture is not what a camera stored.
     "fine": (
         *_FINE,
         Budget("linf_square", 8 / 255),
         Budget("linf_strong", 8 / 255),
-        *(Budget("linf_pgd_jpeg", eps) for eps in _FINE_EPS),
+        *_FINE_STORED,
         *(Budget("linf_uniform_noise", eps) for eps in _FINE_EPS),
         Budget("l2_gaussian_noise", 0.5),
         *map(Budget, CHANGES),

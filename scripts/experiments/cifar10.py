@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import torch
@@ -41,6 +40,7 @@ from experiments.cifar10_tables import (
 from experiments.printing import console, track
 
 MODEL = "cifar10-resnet"
+FITTING = f"{SUITE}-fitting-jpeg"
 FITTED = 500  # reference pictures attacked
 ATTACKED = 300  # evaluation pictures attacked; all are judged clean
 WORKERS = 2
@@ -58,11 +58,13 @@ def cifar10(out: Path, data_root: Path | None) -> None:
             model,
             splits,
             attacked,
+            suite=FITTING,
             passes=passes,
             gradient=gradient,
             seed=seed,
         )
-        for seed, (kind, (passes, gradient)) in product(SEEDS, GUARDS.items())
+        for kind, (passes, gradient) in GUARDS.items()
+        for seed in (SEEDS if kind == MAIN else SEEDS[:1])
     }
     main = f"{MAIN}, seed 0"
     evaluate_into(
@@ -109,6 +111,7 @@ def guard_in(
     splits: Mapping[str, ImageSet],
     attacked: Path,
     *,
+    suite: str = f"{SUITE}-fitting",
     passes: int = 2,
     gradient: bool = False,
     seed: int = 0,
@@ -116,7 +119,7 @@ def guard_in(
     """A hybrid guard fitted on attacked reference pictures; what is there is taken up."""
     if not (folder / "guard.json").is_file():
         some = splits["reference"].subset(range(FITTED))
-        attack_data(model, some, attacked, suite=f"{SUITE}-fitting", workers=WORKERS, track=track)
+        attack_data(model, some, attacked, suite=suite, workers=WORKERS, track=track)
         fit_guard(
             model,
             splits["reference"],
