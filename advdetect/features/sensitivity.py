@@ -77,8 +77,8 @@ def alignment(images: Tensor, gradient: Tensor) -> Tensor:
     Returns:
         ``(n, k)``, the columns of ``ALIGNMENT``: logarithms of the gradient's Euclidean norm and
         of its mean size over that norm; for each colour and scale the agreement in every
-        direction, in [-1, 1], and the logarithm of the gradient's share. 0 agreement where a
-        picture has no such detail, or is too small to have it.
+        direction, in [-1, 1], and the logarithm of the gradient's share. Both are 0 where there
+        is no such detail, or a picture is too small to have it.
     """
     flat = gradient.flatten(1)
     energy = flat.square().sum(1) + TINY
@@ -90,7 +90,9 @@ def alignment(images: Tensor, gradient: Tensor) -> Tensor:
             slope, *slopes = _haar(slope)
             columns += [_agreement(a, b) for a, b in zip(details, slopes, strict=True)]
             share = torch.stack([part.flatten(1).square().sum(1) for part in slopes]).sum(0)
-            columns.append((share / energy + TINY).log() / 2)
+            # Exactly 0 where there is none, so always on grey pictures: rows are kept in half
+            # precision, and a column that never varies must not seem to.
+            columns.append(torch.where(share > 0, (share / energy + TINY).log() / 2, 0.0))
     return torch.stack(columns, dim=1)
 
 

@@ -91,8 +91,7 @@ def test_grey_pictures_have_no_colour():
     found = named(*torch.rand(2, 4, 1, 9, 7, generator=generator))
     colour = [name for name in ALIGNMENT if "colour" in name]
     assert len(colour) == len(ALIGNMENT[2:]) // 2
-    for name in colour:
-        assert found[name].unique().numel() == 1
+    assert not any(found[name].any() for name in colour)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -212,8 +211,9 @@ def test_a_guard_that_asks_for_the_gradient_is_saved_and_loaded(small, digits, t
     guard = Guard.fit(small.module, images[:300], detector="clean-only", gradient=True, units=64)
     guard.save(tmp_path)
     again = Guard.load(tmp_path, model=small.module)
-    new = digits["evaluation"].images[:5]
+    new = digits["evaluation"].images
     torch.testing.assert_close(again(new).score, guard(new).score)
+    assert again(new).flagged.double().mean() < 0.2  # new digits are as usual as others
 
 
 def test_someone_who_knows_the_guard_can_follow_the_alignment(small, digits):
