@@ -1,5 +1,6 @@
 """How the gradient of a decision lies along a picture's detail, worked out by hand."""
 
+import copy
 import math
 
 import pytest
@@ -145,19 +146,20 @@ def test_many_images_are_looked_at_in_parts(small, digits):
 
 def test_asking_for_the_gradient_adds_one_family_and_leaves_nothing_behind(small, digits):
     images = digits["reference"].images[:40].clone()
+    model = copy.deepcopy(small.module)
+    model.zero_grad()
     plain, both = (
-        FeatureExtractor.fit(small.module, images, units=64, gradient=wanted)
-        for wanted in (False, True)
+        FeatureExtractor.fit(model, images, units=64, gradient=wanted) for wanted in (False, True)
     )
     assert [*both.features] == [*plain.features, "sensitivity"]
-    asked, unasked = (e.rows(e.observe(small.module, images)) for e in (both, plain))
+    asked, unasked = (e.rows(e.observe(model, images)) for e in (both, plain))
     torch.testing.assert_close(asked[:, : unasked.shape[1]], unasked)
     assert not asked.requires_grad
     assert images.grad is None
-    assert all(weight.grad is None for weight in small.module.parameters())
+    assert all(weight.grad is None for weight in model.parameters())
     # A service judges in inference mode, where nothing could be differentiated.
     with torch.inference_mode():
-        torch.testing.assert_close(both.rows(both.observe(small.module, images.clone())), asked)
+        torch.testing.assert_close(both.rows(both.observe(model, images.clone())), asked)
 
 
 def test_soft_rows_of_an_attacker_are_differentiated_twice():
