@@ -178,8 +178,8 @@ class FeatureExtractor:
         attacked = sharpness is not None
         # What was made in inference mode cannot be differentiated; a copy made outside it can.
         with torch.inference_mode(False), torch.enable_grad():
-            pixels = images if attacked else images.detach().clone()
-            pixels = pixels if pixels.requires_grad else pixels.requires_grad_()
+            follow = attacked and images.requires_grad
+            pixels = images if follow else images.detach().clone().requires_grad_()
             seen = self._observe(model, pixels, sharpness)
             gradient = None
             if seen.logits.requires_grad:

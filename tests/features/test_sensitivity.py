@@ -155,6 +155,8 @@ def test_asking_for_the_gradient_adds_one_family_and_leaves_nothing_behind(small
     asked, unasked = (e.rows(e.observe(model, images)) for e in (both, plain))
     torch.testing.assert_close(asked[:, : unasked.shape[1]], unasked)
     assert not asked.requires_grad
+    both.observe(model, images, sharpness=4.0)
+    assert not images.requires_grad
     assert images.grad is None
     assert all(weight.grad is None for weight in model.parameters())
     # A service judges in inference mode, where nothing could be differentiated.
