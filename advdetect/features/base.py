@@ -25,7 +25,8 @@ class Observation:
         logits: ``(n, classes)``.
         layers: Pre-activations ``(n, units)`` of the chosen units of each layer, in order.
         sharpness: ``None`` for true bits. A number replaces the step from 0 to 1 by a sigmoid
-            of this steepness, in units of the layer's mean magnitude, so that gradients flow.
+            of this steepness, in units of the layer's mean magnitude, so that gradients flow;
+            ``alignment`` has then been through slopes as smooth.
         means: Mean output ``(n, channels)`` of each channel of a layer, where a family asks.
         views: Logits of the same inputs looked at otherwise, by ``VIEWS``, where a family asks.
         again: Passes of the same inputs, changed in ways that keep their class, where a family
@@ -43,7 +44,7 @@ class Observation:
     alignment: Tensor | None = None
 
     def truth(self) -> "Observation":
-        """The same pass with true bits, and without gradients."""
+        """The same pass with true bits, and without gradients; ``alignment`` stays what it is."""
         layers, means, views = (
             {name: part.detach() for name, part in parts.items()}
             for parts in (self.layers, self.means, self.views)

@@ -1,12 +1,14 @@
 """From images to feature rows: one recorded forward pass, then every family in turn."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from advdetect.checks import pick
 from advdetect.errors import InputError, ModelError
@@ -130,11 +132,11 @@ class FeatureExtractor:
     def observe(
         self, model: nn.Module, images: Tensor, *, sharpness: float | None = None
     ) -> Observation:
-        """Put images through the model once, and keep the chosen units of each layer.
+        """Put images through the model, and keep the chosen units of each layer.
 
         Without ``sharpness`` no gradients are kept; with it they flow from rows to images. A
         family that asks for views costs a pass more for each, one that asks for the gradient
-        about as much.
+        about as much: without ``sharpness`` for ``BACK`` images at a time, with it for all.
         """
         if self._gradient and sharpness is None and len(images) > BACK:
             return _join([self.observe(model, part) for part in images.split(BACK)])
@@ -154,14 +156,14 @@ class FeatureExtractor:
         images: Tensor,
         sharpness: float | None,
         back: Callable[[Tensor], Tensor] | None = None,
+        *,
+        smooth: float | None = None,
     ) -> Observation:
-        """One recorded pass."""
+        """One recorded pass, with smooth slopes where its gradient is differentiated in turn."""
 
         def keep(layer: str, pre_activation: Tensor) -> Tensor:
             return self._keep(layer, pre_activation if back is None else back(pre_activation))
 
-        # Of an attacker's pass the gradient is differentiated in turn.
-        smooth = sharpness if self._gradient else None
         with record(model, list(self.units), keep=keep, sharpness=smooth) as recording:
             logits = model(images)
         kept, means = dict(recording.activations), {}
@@ -180,7 +182,9 @@ class FeatureExtractor:
         with torch.inference_mode(False), torch.enable_grad():
             follow = attacked and images.requires_grad
             pixels = images if follow else images.detach().clone().requires_grad_()
-            seen = self._observe(model, pixels, sharpness)
+            # Other kernels of attention cannot be differentiated twice.
+            with sdpa_kernel(SDPBackend.MATH) if attacked else nullcontext():
+                seen = self._observe(model, pixels, sharpness, smooth=sharpness)
             gradient = None
             if seen.logits.requires_grad:
                 (gradient,) = torch.autograd.grad(

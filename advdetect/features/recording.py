@@ -6,6 +6,7 @@ at the cost of a few frames a call: hooks on every module would cost a small net
 all the rest, and would need mending after an exception.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,8 +33,9 @@ _BOUNDED = {
     "threshold": "threshold",
 }
 FAMILY = (*_SHARP, *_SMOOTH, *_BOUNDED)
-# Flat below 0, so that their slope is a step, and the slope's own slope nothing.
-_STEPS = ("relu", "relu6", *_BOUNDED)
+# Their slope is a step, and the slope's own slope nothing.
+_STEPS = (*_SHARP, *_BOUNDED)
+_LEAKY = ("leaky_relu", "prelu", "rrelu")
 
 # nn.Threshold calls _threshold, exported programs call overloads of operators.
 _SPELLINGS = {
@@ -147,21 +149,25 @@ def record(
         keep: Given a layer's name and pre-activation, what to keep of it, such as a sample of
             its units; ``bits`` are then those of what was kept. None keeps all, which costs a
             copy and holds the memory of all layers together.
-        sharpness: Gives every ReLU, ReLU6 and clamp at 0 a slope that rises smoothly, a sigmoid
-            of this steepness in units of the layer's mean magnitude, so that gradients
-            themselves can be differentiated; outputs stay what they are. None leaves the step.
+        sharpness: Above 0. Where the slope of a call is a step at 0 it rises smoothly instead,
+            as a sigmoid of this steepness in units of the layer's mean magnitude, so that
+            gradients themselves can be differentiated; outputs stay what they are. None leaves
+            the step.
 
     Yields:
         The ``Recording``, to be read once a pass has finished.
 
     Raises:
-        InputError: ``model`` is no module, or ``layers`` is a string.
+        InputError: ``model`` is no module, ``layers`` is a string, or ``sharpness`` is not a
+            number above 0.
         ModelError: the model or one of its modules is scripted or compiled.
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"expected a torch.nn.Module to record, got {type(model).__name__}")
     if isinstance(layers, str):
         raise InputError(f"expected a sequence of layers, got a string: use [{layers!r}]")
+    if sharpness is not None and not 0 < sharpness < math.inf:
+        raise InputError(f"sharpness must be a number above 0, got {sharpness}")
     paths = {module: path for path, module in model.named_modules()}
     for module, path in paths.items():
         _check_visible(module, path)
@@ -214,9 +220,7 @@ class _Calls(TorchFunctionMode):
             if activation is not None and name is not None:
                 self._recording._see(name, activation)
                 if self._sharpness is not None and function in _STEPS:
-                    before = activation.clone()  # the call may overwrite it
-                    output = func(*args, **kwargs)
-                    return _with_smooth_slope(before, output, self._sharpness)
+                    return _with_smooth_slope(func, function, args, kwargs, self._sharpness)
         return func(*args, **kwargs)
 
     def _name(self, function: str) -> str | None:
@@ -258,12 +262,25 @@ def _pre_activation(
     return gated
 
 
-def _with_smooth_slope(z: Tensor, output: Any, sharpness: float) -> Tensor:
-    """The output ``(n, ...)`` of a call on ``z``, with the slope of a softplus."""
+def _with_smooth_slope(
+    func: Callable[..., Any],
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    sharpness: float,
+) -> Tensor:
+    """The output ``(n, ...)`` of a call, with the slope of a softplus."""
+    gated: Tensor = args[0] if args else kwargs["input"]
+    z = gated.clone()  # the call may overwrite it
+    with torch.no_grad():
+        output = func(*args, **kwargs)
+        rest = {name: value for name, value in kwargs.items() if name not in ("input", "inplace")}
+        below = -func(-torch.ones_like(z), *args[1:], **rest) if function in _LEAKY else 0.0
     steepness = sharpness / (z.detach().abs().mean() + 1e-12)
-    smooth = functional.softplus(steepness * z) / steepness
+    smooth = below * z + (1 - below) * functional.softplus(steepness * z) / steepness
     smooth = torch.where((z > 0) & (output < z), 0.0, smooth)  # flat where bounded above
-    return output.detach() + (smooth - smooth.detach())
+    found = output.detach() + (smooth - smooth.detach())
+    return gated.copy_(found) if output is gated else found
 
 
 def _share_memory(part: Tensor, whole: Tensor) -> bool:

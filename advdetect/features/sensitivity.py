@@ -77,8 +77,8 @@ def alignment(images: Tensor, gradient: Tensor) -> Tensor:
     Returns:
         ``(n, k)``, the columns of ``ALIGNMENT``: logarithms of the gradient's Euclidean norm and
         of its mean size over that norm; for each colour and scale the agreement in every
-        direction, in [-1, 1], and the logarithm of the gradient's share. Both are 0 where there
-        is no such detail, or a picture is too small to have it.
+        direction, in [-1, 1], and the logarithm of the gradient's share. Of a single channel,
+        which has no colour, and of pictures too small for a scale, both are 0.
     """
     flat = gradient.flatten(1)
     energy = flat.square().sum(1) + TINY

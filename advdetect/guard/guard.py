@@ -36,8 +36,8 @@ class Verdicts:
         score: The detector's number, higher is more adversarial.
         p_value: Share of held-out clean inputs that score at least as high, in (0, 1].
         flagged: Whether ``p_value`` is at most the guard's false-alarm rate.
-        evidence: By layer (``logits`` for none), what it adds to the score of a detector that
-            can say so; empty for others.
+        evidence: By layer (``logits`` for none, the gradient included), what it adds to the
+            score of a detector that can say so; empty for others.
     """
 
     label: Tensor
@@ -145,8 +145,10 @@ class Guard:
 
         Raises:
             InputError: images outside [0, 1], too few of them for the false-alarm rate, or a
-                detector that needs attacks that were not given.
-            ModelError: a model that cannot be seen into.
+                detector that needs attacks that were not given, or one with features of its own
+                that is asked for more passes or the gradient.
+            ModelError: a model that cannot be seen into, or that passes no gradient back where
+                that is asked for.
         """
         check_images(clean_images)
         name = detector or ("clean-only" if attacked is None else "logistic")
@@ -246,7 +248,8 @@ class Guard:
     def soft_score(self, images: Tensor, *, sharpness: float = 4.0) -> Tensor:
         """Return a differentiable stand-in for the score, ``(n,)``, for attacks that know it.
 
-        Bits become sigmoids, and a detector without gradients is smoothed; higher ``sharpness``
+        Bits become sigmoids, where the guard asks for the gradient so do the slopes of the model's
+        ReLUs (its outputs stay), and a detector without gradients is smoothed; higher ``sharpness``
         is nearer to the truth and flatter. Verdicts never come from it.
         """
         observation = self.extractor.observe(self.model, images, sharpness=sharpness)

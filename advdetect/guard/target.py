@@ -32,11 +32,16 @@ class GuardTarget:
         return frozen(self.guard.model)
 
     def look(self, images: Tensor, *, sharpness: float) -> Look:
-        """One forward pass for what steers an attack and for the truth alike."""
+        """One forward pass for what steers an attack and for the truth alike.
+
+        Where the guard asks for the gradient the truth takes passes of its own: what steers has
+        been through smooth slopes.
+        """
         observation = self.guard.extractor.observe(self.guard.model, images, sharpness=sharpness)
         rows = self.guard.extractor.rows(observation)
         score = self.guard.soft_score_of(rows, observation.predicted, sharpness)
-        truth = self._answers(observation.truth())
+        asked = observation.alignment is not None
+        truth = self.ask(images.detach()) if asked else self._answers(observation.truth())
         centre, spread = self._usual
         return Look(
             observation.logits,

@@ -82,7 +82,8 @@ def fit_guard(
 
     Raises:
         InputError: the run was made on images that may not be fitted on, or a wrong name, or
-            images that do not fit the model.
+            images that do not fit the model, or more passes or the gradient for a detector with
+            features of its own.
         ModelError: the run attacked another model.
         FileError: the folder is a file.
     """

@@ -513,30 +513,72 @@ class Calls(nn.Module):
         return self.call(x + 0)
 
 
+def halves():
+    prelu = nn.PReLU(init=0.5).double()
+    return prelu.requires_grad_(False)
+
+
 @pytest.mark.parametrize("sharpness", [1.0, 4.0])
 @pytest.mark.parametrize(
-    ("call", "top"),
+    ("call", "top", "below"),
     [
-        (nn.ReLU(), torch.inf),
-        (nn.ReLU(inplace=True), torch.inf),
-        (nn.functional.relu_, torch.inf),
-        (nn.ReLU6(), 6),
-        (lambda x: x.clamp(min=0, max=2), 2),
+        (nn.ReLU(), torch.inf, 0),
+        (nn.ReLU(inplace=True), torch.inf, 0),
+        (F.relu_, torch.inf, 0),
+        (nn.ReLU6(), 6, 0),
+        (lambda x: x.clamp(min=0, max=2), 2, 0),
+        (nn.LeakyReLU(0.1), torch.inf, 0.1),
+        (lambda x: F.leaky_relu(x, 0.25, inplace=True), torch.inf, 0.25),
+        (halves(), torch.inf, 0.5),
     ],
 )
-def test_a_smooth_slope_leaves_outputs_and_can_be_differentiated_twice(call, top, sharpness):
+def test_a_smooth_slope_leaves_outputs_and_can_be_differentiated_twice(call, top, below, sharpness):
     z = torch.tensor([[-3.0, -0.1, 0.2, 1.0, 9.0]], dtype=torch.float64, requires_grad=True)
     model = Calls(call)
     with record(model, sharpness=sharpness) as recording:
         out = model(z)
-    assert torch.equal(out, z.clamp(min=0, max=top))
+    torch.testing.assert_close(out, torch.where(z < 0, below * z, z.clamp(max=top)), rtol=0, atol=0)
     torch.testing.assert_close(*(t.detach() for t in (*recording.activations.values(), z)))
     steepness = sharpness / z.detach().abs().mean()
     (slope,) = torch.autograd.grad(out.sum(), z, create_graph=True)
-    expected = torch.sigmoid(steepness * z.detach()) * (z.detach() <= top)
-    torch.testing.assert_close(slope.detach(), expected)
+    on = torch.sigmoid(steepness * z.detach())
+    whole = z.detach() <= top
+    torch.testing.assert_close(slope.detach(), (below + (1 - below) * on) * whole)
     (bend,) = torch.autograd.grad(slope.sum(), z)
-    torch.testing.assert_close(bend, steepness * expected * (1 - expected))
+    torch.testing.assert_close(bend, steepness * (1 - below) * on * (1 - on) * whole)
+
+
+def add_one_to_what_came_out(x):
+    y = F.relu(x, inplace=True)
+    y += 1
+    return x
+
+
+def give_back_what_went_in(x):
+    x.relu_()
+    return x
+
+
+@pytest.mark.parametrize(
+    ("call", "then"), [(add_one_to_what_came_out, 1), (give_back_what_went_in, 0)]
+)
+def test_a_smooth_slope_knows_in_place_calls_by_either_name(call, then):
+    z = torch.tensor([[-2.0, 2.0]], requires_grad=True)
+    model = Calls(call)
+    with record(model, sharpness=1.0):
+        out = model(z)
+    assert out.tolist() == [[then, 2 + then]]
+    (slope,) = torch.autograd.grad(out.sum(), z)
+    torch.testing.assert_close(slope, torch.sigmoid(z.detach() / 2))
+
+
+@pytest.mark.parametrize("sharpness", [0, -1.0, float("inf"), float("nan")])
+def test_a_sharpness_is_above_0(sharpness):
+    with (
+        pytest.raises(InputError, match=f"sharpness must be a number above 0, got {sharpness}"),
+        record(nn.ReLU(), sharpness=sharpness),
+    ):
+        pass
 
 
 def test_without_a_sharpness_the_slope_is_a_step():
