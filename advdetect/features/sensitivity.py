@@ -21,7 +21,8 @@ class SensitivityFeatures(Feature):
     An attack adds the detail that speaks most for a wrong class, so at the attacked picture the
     gradient of that class's lead agrees with the picture's own detail: in direction on thousands
     of pixels, however small the steps were. Noise and natural detail agree with it no more than
-    by chance. Detail is that of Haar wavelets on two scales, of brightness and of what differs
+    by chance; nor does the detail of one large step (FGSM at 8/255), which ends where the slope
+    is another. Detail is that of Haar wavelets on two scales, of brightness and of what differs
     between the channels, where natural pictures have little and attacks as much as elsewhere.
 
     Costs one pass back through the model, to the pixels alone. Nothing is learnt, nothing kept.

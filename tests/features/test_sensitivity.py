@@ -34,6 +34,13 @@ def share(colour, scale):
     return f"share of the gradient in detail, {colour}, scale {scale}"
 
 
+def agreement(extractor, model, pictures, *, sharpness=None):
+    """Mean over the directions of the finest detail of brightness, ``(n,)``."""
+    rows = extractor.rows(extractor.observe(model, pictures, sharpness=sharpness))
+    ways = ("across", "down", "diagonal")
+    return rows[:, [ALIGNMENT.index(along("brightness", 1, way)) for way in ways]].mean(1)
+
+
 def stripes(width, *, vertical=True):
     """``(1, 1, 8, 8)`` stripes of 1 and -1."""
     line = torch.tensor([1.0, -1.0]).repeat_interleave(width).repeat(4 // width)
@@ -58,8 +65,8 @@ def test_a_gradient_along_the_detail_agrees_and_one_against_it_does_not():
     picture = 0.5 + 0.1 * stripes(1)
     for sign in (1, -1):
         found = named(picture, sign * 3 * stripes(1))
-        agreement = found[along("brightness", 1, "across")].item()
-        assert agreement == pytest.approx(sign * SQUARE, rel=1e-4)
+        found_along = found[along("brightness", 1, "across")].item()
+        assert found_along == pytest.approx(sign * SQUARE, rel=1e-4)
         assert found["size of the gradient"].item() == pytest.approx(math.log(3 * 8))
         assert found["spread of the gradient"].item() == pytest.approx(math.log(1 / 8))
         assert found[share("brightness", 1)].item() == pytest.approx(0, abs=1e-6)
@@ -192,16 +199,10 @@ def test_attacked_pictures_give_themselves_away_and_noisy_ones_do_not():
     by_name = {result.attack: result for result in found.results}
     hit, noise = by_name["linf_pgd"], by_name["linf_uniform_noise"]
     extractor = FeatureExtractor.fit(model, some.images[:20], families=["sensitivity"])
-    where = [ALIGNMENT.index(along("brightness", 1, way)) for way in ("across", "down", "diagonal")]
-
-    def agreement(images):
-        rows = extractor.rows(extractor.observe(model, images))
-        return rows[:, where].mean(1)
-
-    clean = agreement(some.images)
+    clean = agreement(extractor, model, some.images)
 
     def auroc(images):
-        return (agreement(images)[:, None] > clean).double().mean().item()
+        return (agreement(extractor, model, images)[:, None] > clean).double().mean().item()
 
     assert hit.success.sum() > 50
     assert auroc(hit.adversarial[hit.success]) > 0.65
@@ -222,17 +223,13 @@ def test_someone_who_knows_the_guard_can_follow_the_alignment(small, digits):
     """A guard whose score gives no gradient would only seem to hold."""
     images = digits["reference"].images
     extractor = FeatureExtractor.fit(small.module, images[:200], families=["sensitivity"])
-    where = [ALIGNMENT.index(along("brightness", 1, way)) for way in ("across", "down", "diagonal")]
-
-    def agreement(pictures, sharpness=None):
-        observation = extractor.observe(small.module, pictures, sharpness=sharpness)
-        return extractor.rows(observation)[:, where].mean(1)
-
     some = images[:100]
     pixels = some.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(agreement(pixels, sharpness=4.0).sum(), pixels)
+    steering = agreement(extractor, small.module, pixels, sharpness=4.0)
+    (slope,) = torch.autograd.grad(steering.sum(), pixels)
     moved = (some - 2 / 255 * slope.sign()).clamp(0, 1)
-    fell = agreement(moved) < agreement(some)
+    before, after = (agreement(extractor, small.module, part) for part in (some, moved))
+    fell = after < before
     assert fell.double().mean() > 0.8
 
 
