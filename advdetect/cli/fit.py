@@ -31,7 +31,7 @@ def fit(
         int,
         typer.Option(
             min=1,
-            max=4,
+            max=3,
             help="Above 1: look at each picture again, mirrored or smoothed; finds more.",
         ),
     ] = 1,

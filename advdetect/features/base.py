@@ -32,7 +32,7 @@ class Observation:
         again: Passes of the same inputs, changed in ways that keep their class, where a family
             asks; their units are those of the first pass, at the same place of the picture.
         alignment: ``(n, k)`` how the gradient of the decision lies along the picture's detail,
-            where a family asks.
+            or along what the look removed of it, where a family asks.
     """
 
     logits: Tensor
@@ -126,7 +126,8 @@ class Feature(ABC):
         needs_means: It looks at ``Observation.means``.
         needs_views: Names in ``VIEWS``; each costs another pass of the model.
         needs_again: It looks at ``Observation.again``, one more pass or several.
-        needs_gradient: It looks at ``Observation.alignment``, one pass back through the model.
+        needs_gradient: It looks at ``Observation.alignment``, one pass back through the model,
+            and one more for each look that removes detail.
     """
 
     needs_means: ClassVar[bool] = False

@@ -14,9 +14,9 @@ from advdetect.checks import pick
 from advdetect.errors import InputError, ModelError
 from advdetect.features.base import Feature, Observation
 from advdetect.features.recording import record
-from advdetect.features.sensitivity import alignment, lead
+from advdetect.features.sensitivity import alignment, lead, removed_alignment
 from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES, OF_GRADIENT, OF_MORE_PASSES
-from advdetect.features.views import LOOKS, VIEWS
+from advdetect.features.views import LOOKS, VIEWS, Look
 from advdetect.networks.ensemble import member_of
 
 UNITS = 2048
@@ -136,7 +136,8 @@ class FeatureExtractor:
 
         Without ``sharpness`` no gradients are kept; with it they flow from rows to images. A
         family that asks for views costs a pass more for each, one that asks for the gradient
-        about as much: without ``sharpness`` for ``BACK`` images at a time, with it for all.
+        about as much, and again for each look that removes detail: without ``sharpness`` for
+        ``BACK`` images at a time, with it for all.
         """
         if self._gradient and sharpness is None and len(images) > BACK:
             return _join([self.observe(model, part) for part in images.split(BACK)])
@@ -145,7 +146,9 @@ class FeatureExtractor:
             forth = self._observe_both_ways if self._gradient else self._observe
             seen = forth(model, images, sharpness)
             again = tuple(
-                self._observe(model, look.change(images), sharpness, look.back)
+                self._observe_both_ways(model, images, sharpness, look, seen.predicted)
+                if self._gradient and look.removes_detail
+                else self._observe(model, look.change(images), sharpness, look.back)
                 for look in map(LOOKS.__getitem__, self.looks)
             )
         return replace(seen, views=views, again=again)
@@ -174,28 +177,40 @@ class FeatureExtractor:
         return Observation(logits, kept, sharpness, means)
 
     def _observe_both_ways(
-        self, model: nn.Module, images: Tensor, sharpness: float | None
+        self,
+        model: nn.Module,
+        images: Tensor,
+        sharpness: float | None,
+        look: Look | None = None,
+        predicted: Tensor | None = None,
     ) -> Observation:
-        """One recorded pass, and one back to the pixels."""
+        """One recorded pass, and one back to the pixels that the model saw."""
         attacked = sharpness is not None
         # What was made in inference mode cannot be differentiated; a copy made outside it can.
         with torch.inference_mode(False), torch.enable_grad():
             follow = attacked and images.requires_grad
             pixels = images if follow else images.detach().clone().requires_grad_()
+            shown = pixels if look is None else look.change(pixels)
+            back = None if look is None else look.back
             # Other kernels of attention cannot be differentiated twice.
             with sdpa_kernel(SDPBackend.MATH) if attacked else nullcontext():
-                seen = self._observe(model, pixels, sharpness, smooth=sharpness)
+                seen = self._observe(model, shown, sharpness, back, smooth=sharpness)
             gradient = None
             if seen.logits.requires_grad:
+                leads = lead(seen.logits, seen.predicted if predicted is None else predicted)
                 (gradient,) = torch.autograd.grad(
-                    lead(seen.logits).sum(), pixels, create_graph=attacked, allow_unused=True
+                    leads.sum(), shown, create_graph=attacked, allow_unused=True
                 )
             if gradient is None:
                 raise ModelError(
                     "the model passes no gradient back to its images, which the option gradient "
                     "needs: remove detach, no_grad or argmax from its forward, or fit without it"
                 )
-            seen = replace(seen, alignment=alignment(pixels, gradient))
+            if look is None:
+                found = alignment(pixels, gradient)
+            else:
+                found = removed_alignment(pixels - shown, gradient)
+            seen = replace(seen, alignment=found)
             return seen if attacked else seen.truth()
 
     @cached_property

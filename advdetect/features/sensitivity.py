@@ -1,5 +1,6 @@
 """How the decision answers to a picture's own detail: one pass back through the model."""
 
+import math
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -7,11 +8,14 @@ import torch
 from torch import Tensor
 
 from advdetect.features.base import Feature, Observation
+from advdetect.features.views import LOOKS
 
 SCALES = 2  # the finest detail, and that of a picture half as large
 DIRECTIONS = ("across", "down", "diagonal")
 COLOURS = ("brightness", "colour")
 FLOOR = 0.25  # of the mean size: what is smaller counts in proportion, what is larger by its sign
+STEP = 0.03  # of an attack that can hardly be seen, pixels in [0, 1]: 8/255
+LITTLE = 0.05  # of that step: detail of this size counts by half, more the more there is
 TINY = 1e-12
 
 
@@ -25,7 +29,12 @@ class SensitivityFeatures(Feature):
     is another. Detail is that of Haar wavelets on two scales, of brightness and of what differs
     between the channels, where natural pictures have little and attacks as much as elsewhere.
 
-    Costs one pass back through the model, to the pixels alone. Nothing is learnt, nothing kept.
+    Where a look removes detail, the gradient is asked for there, too, and compared with what was
+    removed: nearer to the picture before the attack, it still resembles the slope that one large
+    step followed.
+
+    Costs a pass back through the model, to the pixels alone, for the picture and for each look
+    that removes detail. Nothing is learnt, nothing kept.
 
     Source:
         Our own; that attacked pictures are told by how easily the decision gives way again is
@@ -38,11 +47,13 @@ class SensitivityFeatures(Feature):
         pass
 
     def _columns(self) -> list[tuple[str, str]]:
-        return [("", name) for name in ALIGNMENT]
+        asked = [look for look in self.looks if LOOKS[look].removes_detail]
+        names = [f"{name} ({look})" for look in asked for name in REMOVED]
+        return [("", name) for name in (*ALIGNMENT, *names)]
 
     def _rows(self, observation: Observation) -> Tensor:
-        assert observation.alignment is not None
-        return observation.alignment
+        every = (observation, *observation.again)
+        return torch.cat([seen.alignment for seen in every if seen.alignment is not None], dim=1)
 
 
 def _named() -> Iterator[str]:
@@ -56,16 +67,21 @@ def _named() -> Iterator[str]:
 
 
 ALIGNMENT = tuple(_named())
+REMOVED = tuple(
+    f"gradient along the detail removed, {colour}, scale {scale}, {direction}"
+    for colour in COLOURS
+    for scale in range(1, 1 + SCALES)
+    for direction in DIRECTIONS
+)
 
 
-def lead(logits: Tensor) -> Tensor:
-    """By how much the predicted class leads all others together, ``(n,)``: its log-odds.
+def lead(logits: Tensor, own: Tensor) -> Tensor:
+    """By how much classes ``own`` ``(n,)`` lead all others together, ``(n,)``: their log-odds.
 
-    Unlike the logarithm of its probability it does not level off where the model is sure.
+    Unlike the logarithm of a probability it does not level off where the model is sure.
     """
-    own = logits.detach().argmax(1, keepdim=True)
-    others = logits.scatter(1, own, -torch.inf)
-    return logits.gather(1, own).squeeze(1) - others.logsumexp(1)
+    others = logits.scatter(1, own[:, None], -torch.inf)
+    return logits.gather(1, own[:, None]).squeeze(1) - others.logsumexp(1)
 
 
 def alignment(images: Tensor, gradient: Tensor) -> Tensor:
@@ -97,6 +113,28 @@ def alignment(images: Tensor, gradient: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
+def removed_alignment(removed: Tensor, gradient: Tensor) -> Tensor:
+    """How a gradient lies along the detail that was removed from pictures.
+
+    A correlation, so that noise, however strong, agrees no more than by chance. What is far larger
+    than a step of an attack counts little: it is the picture's own.
+
+    Args:
+        removed: ``(n, c, h, w)`` pixels of the pictures less those of what is left of them.
+        gradient: ``(n, c, h, w)`` derivatives of each ``lead`` by the pixels of what is left.
+
+    Returns:
+        ``(n, k)``, the columns of ``REMOVED``, each in (-1, 1). 0 where there is no such detail.
+    """
+    columns = []
+    for picture, slope in zip(_colours(removed), _colours(gradient), strict=True):
+        for _ in range(SCALES):
+            picture, *details = _haar(picture)
+            slope, *slopes = _haar(slope)
+            columns += [_correlation(a, b) for a, b in zip(details, slopes, strict=True)]
+    return torch.stack(columns, dim=1)
+
+
 def _colours(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """The mean over the channels, and how each differs from it."""
     mean = pixels.mean(1, keepdim=True)
@@ -119,8 +157,24 @@ def _agreement(details: Tensor, slopes: Tensor) -> Tensor:
     return (_squashed(details) * _squashed(slopes)).flatten(1).mean(1)
 
 
-def _squashed(values: Tensor) -> Tensor:
+def _correlation(details: Tensor, slopes: Tensor) -> Tensor:
+    """Cosine of details of about ``STEP`` in size and slopes; shrunk where there is little."""
+    if details[0].numel() == 0:
+        return details.new_zeros(len(details))
+    size = details / STEP
+    steps = (size * torch.exp(-size.square() / 2)).flatten(1)
+    signs = _squashed(slopes, 1.0).flatten(1)
+    little = LITTLE * math.sqrt(steps.shape[1])
+    return (steps * signs).sum(1) / ((_norm(steps) + little) * _norm(signs))
+
+
+def _norm(values: Tensor) -> Tensor:
+    """Euclidean norm of rows; its gradient is finite at 0, too."""
+    return (values.square().sum(1) + TINY).sqrt()
+
+
+def _squashed(values: Tensor, floor: float = FLOOR) -> Tensor:
     """Signs, but for what is small beside the rest of the same picture."""
     size = values.abs()
     mean = size.flatten(1).mean(1)[:, None, None, None]
-    return values / (size + FLOOR * mean + TINY)
+    return values / (size + floor * mean + TINY)

@@ -31,11 +31,6 @@ def smooth(images: Tensor) -> Tensor:
     return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
 
 
-def between(images: Tensor) -> Tensor:
-    """Move by half a pixel down and right: each pixel is the mean of a 2 x 2 square."""
-    return F.avg_pool2d(F.pad(images, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
-
-
 def mirror(images: Tensor) -> Tensor:
     """Turn the last axis of pictures, or of maps of features, around; vectors stay."""
     return images.flip(3) if images.ndim == 4 else images
@@ -53,15 +48,16 @@ class Look:
         change: Of the pictures; keeps their class.
         back: Of the maps of features of changed pictures: brings each place of the picture to
             where it was.
+        removes_detail: The change takes away the finest detail, and leaves the rest in place.
     """
 
     change: Callable[[Tensor], Tensor]
     back: Callable[[Tensor], Tensor]
+    removes_detail: bool = False
 
 
 VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"fewer_levels": fewer_levels, "median": median}
 LOOKS: Mapping[str, Look] = {
     "mirrored": Look(mirror, mirror),
-    "mirrored, half a pixel on": Look(lambda images: between(mirror(images)), mirror),
-    "smoothed": Look(smooth, _leave),
+    "smoothed": Look(smooth, _leave, removes_detail=True),
 }

@@ -4,6 +4,7 @@ On reference pictures alone: a development table, not an evaluation.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,17 +36,38 @@ def features(model: LoadedModel, reference: ImageSet, out: Path) -> None:
     # Pictures that were not attacked show what clean ones look like.
     clean = reference.images[attacked : attacked + REFERENCE]
     families = (*DEFAULT, *OF_MORE_PASSES, *OF_GRADIENT, *TRIED)
-    extractor = FeatureExtractor.fit(model.module, clean, families=families, track=track)
-    rows = fitting_rows(
-        model.module,
-        extractor,
-        reference.images[:attacked],
-        run,
-        torch.empty(0, dtype=torch.int64),
-        track,
+    body = []
+    for passes, cases in ((2, of_two_passes(families)), (3, of_three_passes())):
+        extractor = FeatureExtractor.fit(
+            model.module, clean, families=families, passes=passes, track=track
+        )
+        rows = fitting_rows(
+            model.module,
+            extractor,
+            reference.images[:attacked],
+            run,
+            torch.empty(0, dtype=torch.int64),
+            track,
+        )
+        owner = np.array([column.family for column in extractor.columns])
+        cost = price(model, extractor, reference.images[:BATCH])
+        for name, chosen in track(cases, "ablation"):
+            columns = np.flatnonzero(np.isin(owner, chosen))
+            seen, unseen = areas(rows, columns, left_out=False), areas(rows, columns, left_out=True)
+            spent = sum(cost[n] for n in chosen)
+            body.append((name, len(columns), *seen, *unseen, f"{spent:.1f}"))
+    show(
+        f"Families of features, {attacked} attacked reference pictures, halves by source: AUROC, "
+        f"mean and worst over attacks; milliseconds a batch of {BATCH}, the passes and what is "
+        "made of the gradient apart",
+        ("features", "columns", "mean", "worst", "mean, unseen", "worst, unseen", "ms"),
+        body,
+        out / "features.md",
     )
-    owner = np.array([column.family for column in extractor.columns])
-    cost = price(model, extractor, reference.images[:BATCH])
+
+
+def of_two_passes(families: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """What is compared on up to two passes: its name, and the families it has."""
     own = [*DEFAULT]
     both = [*DEFAULT, *OF_MORE_PASSES]
     every = [*both, *OF_GRADIENT]
@@ -60,20 +82,13 @@ def features(model: LoadedModel, reference: ImageSet, out: Path) -> None:
     cases += [("one pass, graph_pooled for graph", ["graph_pooled", *own[:2], *own[3:]])]
     cases += [(f"one pass and {name}", [*own, name]) for name in TRIED]
     cases += [(f"two passes and {name}", [*both, name]) for name in TRIED]
-    body = []
-    for name, chosen in track(cases, "ablation"):
-        columns = np.flatnonzero(np.isin(owner, chosen))
-        seen, unseen = areas(rows, columns, left_out=False), areas(rows, columns, left_out=True)
-        spent = sum(cost[n] for n in chosen)
-        body.append((name, len(columns), *seen, *unseen, f"{spent:.1f}"))
-    show(
-        f"Families of features, {attacked} attacked reference pictures, halves by source: AUROC, "
-        f"mean and worst over attacks; milliseconds a batch of {BATCH}, the passes and what is "
-        "made of the gradient apart",
-        ("features", "columns", "mean", "worst", "mean, unseen", "worst, unseen", "ms"),
-        body,
-        out / "features.md",
-    )
+    return cases
+
+
+def of_three_passes() -> list[tuple[str, list[str]]]:
+    """What is compared on three passes."""
+    both = [*DEFAULT, *OF_MORE_PASSES]
+    return [("default, three passes", both), ("three passes and gradient", [*both, *OF_GRADIENT])]
 
 
 def areas(rows: KeptRows, columns: NDArray[np.int64], *, left_out: bool) -> tuple[str, str]:

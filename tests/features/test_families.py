@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from advdetect.errors import InputError, ModelError
 from advdetect.features import FEATURES, FeatureExtractor
 from advdetect.features.base import CANDIDATES, Observation, block_ends, class_contrast
-from advdetect.features.sensitivity import ALIGNMENT
+from advdetect.features.sensitivity import ALIGNMENT, REMOVED
 from advdetect.features.views import VIEWS
 from advdetect.similarity.bits import BitCodes, hamming_similarity
 
@@ -31,6 +31,8 @@ def observation(n, seed, sharpness=None):
     means = {name: torch.rand(n, 12, generator=generator) for name in LAYERS}
     views = {name: near(logits) for name in VIEWS}
     again = tuple(Observation(near(logits), layers(), sharpness) for _ in AGAIN)
+    removed = torch.randn(n, len(REMOVED), generator=generator)
+    again = (again[0], replace(again[1], alignment=removed))
     alignment = torch.randn(n, len(ALIGNMENT), generator=generator)
     return Observation(logits, seen, sharpness, means, views, again, alignment)
 

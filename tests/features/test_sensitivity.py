@@ -12,7 +12,16 @@ from advdetect.attacks import attack
 from advdetect.errors import InputError, ModelError
 from advdetect.features import FeatureExtractor
 from advdetect.features.extractor import BACK
-from advdetect.features.sensitivity import ALIGNMENT, alignment, lead
+from advdetect.features.sensitivity import (
+    ALIGNMENT,
+    LITTLE,
+    REMOVED,
+    STEP,
+    alignment,
+    lead,
+    removed_alignment,
+)
+from advdetect.features.views import LOOKS, smooth
 from advdetect.guard import Guard
 from advdetect.guard.target import GuardTarget
 from advdetect.networks import load_model
@@ -49,14 +58,15 @@ def stripes(width, *, vertical=True):
 
 
 def test_lead_by_hand():
-    found = lead(torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 5.0]]))
-    expected = [2 - math.log(math.e + 1), 5 - math.log(2)]
+    logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 5.0]])
+    found = lead(logits, torch.tensor([0, 1]))
+    expected = [2 - math.log(math.e + 1), -math.log(1 + math.exp(5))]
     torch.testing.assert_close(found, torch.tensor(expected))
 
 
 def test_lead_does_not_level_off():
     sure = torch.tensor([[60.0, 0.0]], requires_grad=True)
-    lead(sure).sum().backward()
+    lead(sure, torch.tensor([0])).sum().backward()
     assert sure.grad.tolist() == [[1, -1]]
     assert sure.detach().log_softmax(1)[0, 0] == 0  # here a logarithm of probability has no slope
 
@@ -122,6 +132,53 @@ def test_no_gradient_and_no_detail_stay_finite():
     assert slope.isfinite().all()
 
 
+def removed_named(removed, gradients):
+    rows = removed_alignment(removed, gradients)
+    assert rows.shape == (len(removed), len(REMOVED))
+    return dict(zip(REMOVED, rows.T, strict=True))
+
+
+def along_removed(colour, scale, direction):
+    return f"gradient along the detail removed, {colour}, scale {scale}, {direction}"
+
+
+def test_a_gradient_along_what_was_removed_by_hand():
+    # Stripes of a and -a have Haar detail of size 2 a, here one step.
+    removed, peak = STEP / 2 * stripes(1), math.exp(-1 / 2)
+    for sign in (1, -1):
+        found = removed_named(removed, sign * 3 * stripes(1))
+        expected = sign * peak / (peak + LITTLE)
+        own = along_removed("brightness", 1, "across")
+        assert found[own].item() == pytest.approx(expected, rel=1e-4)
+        assert all(found[name].abs().item() < 1e-6 for name in REMOVED if name != own)
+
+
+def test_edges_of_the_picture_itself_hardly_count():
+    own = along_removed("brightness", 1, "across")
+    edges = removed_named(8 * STEP * stripes(1), stripes(1))[own].item()
+    dust = removed_named(STEP / 1000 * stripes(1), stripes(1))[own].item()
+    assert abs(edges) < 1e-6
+    assert 0 < dust < 0.05
+
+
+@pytest.mark.parametrize("size", [1, 8, 64])
+def test_noise_agrees_no_more_the_stronger_it_is(size):
+    generator = torch.Generator().manual_seed(size)
+    noise = size / 255 * torch.randn(50, 3, 32, 32, generator=generator)
+    rows = removed_alignment(noise, torch.randn(50, 3, 32, 32, generator=generator))
+    assert rows.mean(0).abs().max() < 0.05
+    assert rows.std(0).max() < 2 / 8  # twice the chance of 64 values, the fewest of any column
+
+
+def test_nothing_removed_and_no_gradient_stay_finite():
+    nothing = torch.zeros(2, 3, 8, 8, requires_grad=True)
+    rows = removed_alignment(nothing, nothing)
+    assert not rows.any()
+    (slope,) = torch.autograd.grad(rows.sum(), nothing)
+    assert slope.isfinite().all()
+    assert removed_alignment(*torch.rand(2, 2, 3, 1, 1)).tolist() == [[0] * len(REMOVED)] * 2
+
+
 class Linear(nn.Module):
     """Logits that are linear in the pixels, with a ReLU that changes nothing."""
 
@@ -146,9 +203,33 @@ def test_the_gradient_is_that_of_the_lead():
     assert torch.equal(extractor.rows(found), found.alignment)
 
 
-def test_many_images_are_looked_at_in_parts(small, digits):
+def test_where_a_look_removes_detail_the_gradient_is_that_of_what_is_left():
+    model, images = Linear().eval(), torch.rand(40, 1, 8, 8)
+    families = ["stability", "sensitivity"]
+    extractor = FeatureExtractor.fit(model, images, families=families, passes=3)
+    found = extractor.observe(model, images)
+    again = dict(zip(extractor.looks, found.again, strict=True))
+    assert {name: seen.alignment is None for name, seen in again.items()} == {
+        name: not look.removes_detail for name, look in LOOKS.items()
+    }
+    # The class in question stays that of the picture itself, also where smoothing changes it.
+    logits = again["smoothed"].logits
+    own = torch.nn.functional.one_hot(found.predicted, 3)
+    assert (logits.argmax(1) != found.predicted).any()
+    others = logits.masked_fill(own.bool(), -torch.inf).softmax(1)
+    slope = torch.einsum("nk,kchw->nchw", own - others, model.weights.detach())
+    expected = removed_alignment(images - smooth(images), slope)
+    torch.testing.assert_close(again["smoothed"].alignment, expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(extractor.rows(found)[:, -len(REMOVED) :], again["smoothed"].alignment)
+    assert [column.meaning for column in extractor.columns[-len(REMOVED) :]] == [
+        f"{name} (smoothed)" for name in REMOVED
+    ]
+
+
+@pytest.mark.parametrize("passes", [2, 3])
+def test_many_images_are_looked_at_in_parts(small, digits, passes):
     images = digits["reference"].images[: 2 * BACK + 7]
-    extractor = FeatureExtractor.fit(small.module, images, passes=2, gradient=True, units=64)
+    extractor = FeatureExtractor.fit(small.module, images, passes=passes, gradient=True, units=64)
     whole = extractor.rows(extractor.observe(small.module, images))
     parts = [extractor.rows(extractor.observe(small.module, part)) for part in images.split(9)]
     torch.testing.assert_close(whole, torch.cat(parts), rtol=1e-3, atol=1e-4)
@@ -179,12 +260,16 @@ def test_soft_rows_of_an_attacker_are_differentiated_twice():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(144, 3))
     model = model.double().eval()
     images = torch.rand(4, 1, 8, 8, dtype=torch.float64)
-    extractor = FeatureExtractor.fit(model, images, families=["sensitivity"])
+    families = ["stability", "sensitivity"]
+    extractor = FeatureExtractor.fit(model, images, families=families, passes=3)
+    del extractor.features["stability"]  # it gave the looks, and is in single precision
+    asked = torch.tensor(["gradient along" in column.meaning for column in extractor.columns])
+    assert asked.sum() == 2 * len(REMOVED)
     direction = torch.randn_like(images)
 
     def said(step, at=images):
         rows = extractor.rows(extractor.observe(model, at + step * direction, sharpness=4.0))
-        return rows[:, 2:].sum()  # the logarithms are steep where detail is small
+        return rows[:, asked].sum()
 
     pixels = images.clone().requires_grad_()
     (slope,) = torch.autograd.grad(said(0, pixels), pixels)
@@ -198,20 +283,39 @@ def test_attacked_pictures_give_themselves_away_and_noisy_ones_do_not():
     found = attack(model, some.images, some.labels, suite="quick", norm="linf", eps=8 / 255)
     by_name = {result.attack: result for result in found.results}
     hit, noise = by_name["linf_pgd"], by_name["linf_uniform_noise"]
-    extractor = FeatureExtractor.fit(model, some.images[:20], families=["sensitivity"])
-    clean = agreement(extractor, model, some.images)
+    step = by_name["linf_fgsm"]
+    families = ["stability", "sensitivity"]
+    extractor = FeatureExtractor.fit(model, some.images[:20], families=families, passes=3)
+    columns = [column.meaning for column in extractor.columns]
 
-    def auroc(images):
-        return (agreement(extractor, model, images)[:, None] > clean).double().mean().item()
+    def rows(images, kind):
+        every = extractor.rows(extractor.observe(model, images))
+        finest = f"gradient along {kind}, brightness, scale 1"
+        return every[:, [name.startswith(finest) for name in columns]].mean(1)
 
-    assert hit.success.sum() > 50
-    assert auroc(hit.adversarial[hit.success]) > 0.65
-    assert 0.35 < auroc(noise.adversarial) < 0.6
+    def auroc(images, kind):
+        return (rows(images, kind)[:, None] > rows(some.images, kind)).double().mean().item()
+
+    own, removed = "the picture's detail", "the detail removed"
+    assert min(hit.success.sum(), step.success.sum()) > 50
+    assert auroc(hit.adversarial[hit.success], own) > 0.65
+    assert auroc(hit.adversarial[hit.success], removed) > 0.75
+    assert auroc(step.adversarial[step.success], removed) > 0.6
+    for kind in (own, removed):
+        assert 0.35 < auroc(noise.adversarial, kind) < 0.6
 
 
-def test_a_guard_that_asks_for_the_gradient_is_saved_and_loaded(small, digits, tmp_path):
+@pytest.mark.parametrize("passes", [1, 3])
+def test_a_guard_that_asks_for_the_gradient_is_saved_and_loaded(small, digits, tmp_path, passes):
     images = digits["reference"].images
-    guard = Guard.fit(small.module, images[:300], detector="clean-only", gradient=True, units=64)
+    guard = Guard.fit(
+        small.module,
+        images[:300],
+        detector="clean-only",
+        passes=passes,
+        gradient=True,
+        units=64,
+    )
     guard.save(tmp_path)
     again = Guard.load(tmp_path, model=small.module)
     new = digits["evaluation"].images
