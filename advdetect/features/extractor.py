@@ -1,27 +1,23 @@
-"""From images to feature rows: one recorded forward pass, then every family in turn."""
+"""From images to feature rows: recorded passes of the model, then every family in turn."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, Self, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from advdetect.checks import pick
 from advdetect.errors import InputError, ModelError
 from advdetect.features.base import Feature, Observation
+from advdetect.features.passes import Passes, join
 from advdetect.features.recording import record
-from advdetect.features.sensitivity import alignment, lead, removed_alignment
 from advdetect.features.tables import DEFAULT, FEATURES, OF_ENSEMBLES, OF_GRADIENT, OF_MORE_PASSES
-from advdetect.features.views import LOOKS, VIEWS, Look
+from advdetect.features.views import LOOKS
 from advdetect.networks.ensemble import member_of
 
 UNITS = 2048
 BATCH = 250
-BACK = 50  # images that a pass back is made for at once: it holds all that the pass forth made
 TRIED = 500  # reference images that choose the looks
 
 Track = Callable[[Sequence[Tensor], str], Iterable[Tensor]]
@@ -113,7 +109,7 @@ class FeatureExtractor:
             looks = _calmest(model, images)[: max(1, passes - 1)]
         features = {name: kind(classes, layers, looks) for name, kind in kinds.items()}
         extractor = cls(chosen, features, looks)
-        reference = _join(
+        reference = join(
             [extractor.observe(model, batch) for batch in track(images.split(BATCH), "reference")]
         )
         for feature in features.values():
@@ -139,101 +135,8 @@ class FeatureExtractor:
         about as much, and again for each look that removes detail: without ``sharpness`` for
         ``BACK`` images at a time, with it for all.
         """
-        if self._gradient and sharpness is None and len(images) > BACK:
-            return _join([self.observe(model, part) for part in images.split(BACK)])
-        with torch.set_grad_enabled(sharpness is not None):
-            views = {name: model(VIEWS[name](images)) for name in self._views}
-            forth = self._observe_both_ways if self._gradient else self._observe
-            seen = forth(model, images, sharpness)
-            again = tuple(
-                self._observe_both_ways(model, images, sharpness, look, seen.predicted)
-                if self._gradient and look.removes_detail
-                else self._observe(model, look.change(images), sharpness, look.back)
-                for look in map(LOOKS.__getitem__, self.looks)
-            )
-        return replace(seen, views=views, again=again)
-
-    def _observe(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        sharpness: float | None,
-        back: Callable[[Tensor], Tensor] | None = None,
-        *,
-        smooth: float | None = None,
-    ) -> Observation:
-        """One recorded pass, with smooth slopes where its gradient is differentiated in turn."""
-
-        def keep(layer: str, pre_activation: Tensor) -> Tensor:
-            return self._keep(layer, pre_activation if back is None else back(pre_activation))
-
-        with record(model, list(self.units), keep=keep, sharpness=smooth) as recording:
-            logits = model(images)
-        kept, means = dict(recording.activations), {}
-        if self._means:
-            for name, both in kept.items():
-                units = len(self.units[name])
-                kept[name], means[name] = both[:, :units], both[:, units:]
-        return Observation(logits, kept, sharpness, means)
-
-    def _observe_both_ways(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        sharpness: float | None,
-        look: Look | None = None,
-        predicted: Tensor | None = None,
-    ) -> Observation:
-        """One recorded pass, and one back to the pixels that the model saw."""
-        attacked = sharpness is not None
-        # What was made in inference mode cannot be differentiated; a copy made outside it can.
-        with torch.inference_mode(False), torch.enable_grad():
-            follow = attacked and images.requires_grad
-            pixels = images if follow else images.detach().clone().requires_grad_()
-            shown = pixels if look is None else look.change(pixels)
-            back = None if look is None else look.back
-            # Other kernels of attention cannot be differentiated twice.
-            with sdpa_kernel(SDPBackend.MATH) if attacked else nullcontext():
-                seen = self._observe(model, shown, sharpness, back, smooth=sharpness)
-            gradient = None
-            if seen.logits.requires_grad:
-                leads = lead(seen.logits, seen.predicted if predicted is None else predicted)
-                (gradient,) = torch.autograd.grad(
-                    leads.sum(), shown, create_graph=attacked, allow_unused=True
-                )
-            if gradient is None:
-                raise ModelError(
-                    "the model passes no gradient back to its images, which the option gradient "
-                    "needs: remove detach, no_grad or argmax from its forward, or fit without it"
-                )
-            if look is None:
-                found = alignment(pixels, gradient)
-            else:
-                found = removed_alignment(pixels - shown, gradient)
-            seen = replace(seen, alignment=found)
-            return seen if attacked else seen.truth()
-
-    @cached_property
-    def _gradient(self) -> bool:
-        return any(feature.needs_gradient for feature in self.features.values())
-
-    @cached_property
-    def _means(self) -> bool:
-        return any(feature.needs_means for feature in self.features.values())
-
-    @cached_property
-    def _views(self) -> tuple[str, ...]:
-        wanted = [name for feature in self.features.values() for name in feature.needs_views]
-        return tuple(dict.fromkeys(wanted))
-
-    def _keep(self, layer: str, pre_activation: Tensor) -> Tensor:
-        units = pre_activation.flatten(1).index_select(1, self.units[layer])
-        if not self._means:
-            return units
-        # The second axis holds channels, in convolutions as in vectors.
-        outputs = pre_activation.relu()
-        means = outputs if outputs.ndim == 2 else outputs.flatten(2).mean(2)
-        return torch.cat([units, means], dim=1)
+        passes = Passes.for_features(self.units, self.looks, [*self.features.values()])
+        return passes.observe(model, images, sharpness)
 
     def rows(self, observation: Observation) -> Tensor:
         """Describe inputs: ``(n, len(columns))``, each row by its own input alone."""
@@ -316,21 +219,3 @@ def _calmest(model: nn.Module, images: Tensor) -> tuple[str, ...]:
         own = predictions(lambda batch: batch)
         kept = {name: int((predictions(LOOKS[name].change) == own).sum()) for name in LOOKS}
     return tuple(sorted(LOOKS, key=lambda name: -kept[name]))
-
-
-def _join(observations: Sequence[Observation]) -> Observation:
-    def joined(name: str) -> dict[str, Tensor]:
-        parts: list[Mapping[str, Tensor]] = [getattr(o, name) for o in observations]
-        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-
-    logits = torch.cat([o.logits for o in observations])
-    again = zip(*(o.again for o in observations), strict=True)
-    alignments = [o.alignment for o in observations if o.alignment is not None]
-    return Observation(
-        logits,
-        joined("layers"),
-        means=joined("means"),
-        views=joined("views"),
-        again=tuple(map(_join, again)),
-        alignment=torch.cat(alignments) if alignments else None,
-    )

@@ -36,8 +36,8 @@ def mirror(images: Tensor) -> Tensor:
     return images.flip(3) if images.ndim == 4 else images
 
 
-def _leave(maps: Tensor) -> Tensor:
-    return maps
+def _leave(images: Tensor) -> Tensor:
+    return images
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Look:
 
 
 VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"fewer_levels": fewer_levels, "median": median}
+PLAIN = Look(_leave, _leave)
 LOOKS: Mapping[str, Look] = {
     "mirrored": Look(mirror, mirror),
     "smoothed": Look(smooth, _leave, removes_detail=True),

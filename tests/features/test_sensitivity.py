@@ -11,7 +11,7 @@ from advdetect import data
 from advdetect.attacks import attack
 from advdetect.errors import InputError, ModelError
 from advdetect.features import FeatureExtractor
-from advdetect.features.extractor import BACK
+from advdetect.features.passes import BACK
 from advdetect.features.sensitivity import (
     ALIGNMENT,
     LITTLE,
