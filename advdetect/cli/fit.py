@@ -39,7 +39,8 @@ def fit(
         bool,
         typer.Option(
             "--gradient",
-            help="Ask how the decision answers to each picture's detail; finds more, costs a pass.",
+            help="Ask how the decision answers to each picture's detail; finds more, costs a pass, "
+            "and one more where a pass smooths.",
         ),
     ] = False,
     units: Annotated[
