@@ -80,7 +80,8 @@ class FeatureExtractor:
                 those of ``LOOKS`` that change its predictions least on the reference images.
                 Families that are named and ask for more than one are given 2 at least.
             gradient: Ask the model, too, how its decision answers to each picture's detail, by
-                a pass back; families that are named say themselves whether they need it.
+                a pass back, and another where a look removes detail; families that are named say
+                themselves whether they need it.
             units: Cap of units, so of bits, per layer. The units are chosen once, by ``seed``,
                 and kept. The price per layer and input falls in proportion; on the shipped
                 Fashion-MNIST network, whose widest layers have 12,544 units, 1,024 instead
@@ -133,9 +134,9 @@ class FeatureExtractor:
         Without ``sharpness`` no gradients are kept; with it they flow from rows to images. A
         family that asks for views costs a pass more for each, one that asks for the gradient
         about as much, and again for each look that removes detail: without ``sharpness`` for
-        ``BACK`` images at a time, with it for all.
+        ``passes.BACK`` images at a time, with it for all.
         """
-        passes = Passes.for_features(self.units, self.looks, [*self.features.values()])
+        passes = Passes.for_features(self.units, self.looks, self.features.values())
         return passes.observe(model, images, sharpness)
 
     def rows(self, observation: Observation) -> Tensor:

@@ -1,6 +1,6 @@
 """How a model is asked about images: pass by pass, forth and, where a family asks, back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ from advdetect.features.views import LOOKS, PLAIN, VIEWS, Look
 BACK = 50  # images that a pass back is made for at once: it holds all that the pass forth made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Passes:
     """What is asked of a model, and which of its units are kept.
 
@@ -37,15 +37,15 @@ class Passes:
 
     @classmethod
     def for_features(
-        cls, units: Mapping[str, Tensor], looks: tuple[str, ...], features: Sequence[Feature]
+        cls, units: Mapping[str, Tensor], looks: tuple[str, ...], features: Collection[Feature]
     ) -> "Passes":
         """The passes that some families ask for together."""
         return cls(
             units,
             looks,
             tuple(dict.fromkeys(name for feature in features for name in feature.needs_views)),
-            any(feature.needs_means for feature in features),
-            any(feature.needs_gradient for feature in features),
+            means=any(feature.needs_means for feature in features),
+            gradient=any(feature.needs_gradient for feature in features),
         )
 
     def observe(self, model: nn.Module, images: Tensor, sharpness: float | None) -> Observation:
@@ -82,7 +82,11 @@ class Passes:
         look: Look,
         predicted: Tensor | None,
     ) -> Observation:
-        """One recorded pass, and one back to the pixels that the model saw."""
+        """One recorded pass, and one back to the pixels that the model saw.
+
+        Another look is asked of the class ``predicted`` of the picture itself: that is the class
+        whose lead the detail removed would have raised, also where the look undoes it.
+        """
         attacked = sharpness is not None
         # What was made in inference mode cannot be differentiated; a copy made outside it can.
         with torch.inference_mode(False), torch.enable_grad():
@@ -91,10 +95,12 @@ class Passes:
             shown = look.change(pixels)
             # Other kernels of attention cannot be differentiated twice.
             with sdpa_kernel(SDPBackend.MATH) if attacked else nullcontext():
-                seen = self._pass(model, shown, sharpness, look, smooth=sharpness)
+                seen = self._pass(model, shown, sharpness, look, slopes=sharpness)
             gradient = None
             if seen.logits.requires_grad:
-                leads = lead(seen.logits, seen.predicted if predicted is None else predicted)
+                # Cloned, as what was made in inference mode cannot be kept for a pass back.
+                own = seen.predicted if predicted is None else predicted.clone()
+                leads = lead(seen.logits, own)
                 (gradient,) = torch.autograd.grad(
                     leads.sum(), shown, create_graph=attacked, allow_unused=True
                 )
@@ -117,14 +123,14 @@ class Passes:
         sharpness: float | None,
         look: Look,
         *,
-        smooth: float | None = None,
+        slopes: float | None = None,
     ) -> Observation:
         """One recorded pass, with smooth slopes where its gradient is differentiated in turn."""
 
         def keep(layer: str, pre_activation: Tensor) -> Tensor:
             return self._keep(layer, look.back(pre_activation))
 
-        with record(model, list(self.units), keep=keep, sharpness=smooth) as recording:
+        with record(model, list(self.units), keep=keep, sharpness=slopes) as recording:
             logits = model(shown)
         kept, means = dict(recording.activations), {}
         if self.means:

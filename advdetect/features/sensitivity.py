@@ -1,4 +1,4 @@
-"""How the decision answers to a picture's own detail: one pass back through the model."""
+"""How the decision answers to a picture's own detail: passes back through the model."""
 
 import math
 from collections.abc import Iterator
@@ -14,8 +14,9 @@ SCALES = 2  # the finest detail, and that of a picture half as large
 DIRECTIONS = ("across", "down", "diagonal")
 COLOURS = ("brightness", "colour")
 FLOOR = 0.25  # of the mean size: what is smaller counts in proportion, what is larger by its sign
-STEP = 0.03  # of an attack that can hardly be seen, pixels in [0, 1]: 8/255
-LITTLE = 0.05  # of that step: detail of this size counts by half, more the more there is
+STEP = 0.03  # of Haar detail: what random signs of 8/255 come to, pixels being in [0, 1]
+LITTLE = 0.05  # of the weight of detail: where there is as little, the correlation is halved
+EVEN = 1.0  # the same floor for slopes that are correlated: there larger ones say more
 TINY = 1e-12
 
 
@@ -29,12 +30,12 @@ class SensitivityFeatures(Feature):
     is another. Detail is that of Haar wavelets on two scales, of brightness and of what differs
     between the channels, where natural pictures have little and attacks as much as elsewhere.
 
-    Where a look removes detail, the gradient is asked for there, too, and compared with what was
-    removed: nearer to the picture before the attack, it still resembles the slope that one large
-    step followed.
+    Where a look removes detail, the gradient of the same class's lead is asked for there, too, and
+    compared with what was removed: nearer to the picture before the attack, it still resembles
+    the slope that one large step followed.
 
     Costs a pass back through the model, to the pixels alone, for the picture and for each look
-    that removes detail. Nothing is learnt, nothing kept.
+    that removes detail; it asks for no look itself. Nothing is learnt, nothing kept.
 
     Source:
         Our own; that attacked pictures are told by how easily the decision gives way again is
@@ -52,6 +53,7 @@ class SensitivityFeatures(Feature):
         return [("", name) for name in (*ALIGNMENT, *names)]
 
     def _rows(self, observation: Observation) -> Tensor:
+        assert observation.alignment is not None
         every = (observation, *observation.again)
         return torch.cat([seen.alignment for seen in every if seen.alignment is not None], dim=1)
 
@@ -121,7 +123,8 @@ def removed_alignment(removed: Tensor, gradient: Tensor) -> Tensor:
 
     Args:
         removed: ``(n, c, h, w)`` pixels of the pictures less those of what is left of them.
-        gradient: ``(n, c, h, w)`` derivatives of each ``lead`` by the pixels of what is left.
+        gradient: ``(n, c, h, w)`` derivatives, by the pixels of what is left, of the ``lead`` of
+            the class that each picture itself was given.
 
     Returns:
         ``(n, k)``, the columns of ``REMOVED``, each in (-1, 1). 0 where there is no such detail.
@@ -163,7 +166,7 @@ def _correlation(details: Tensor, slopes: Tensor) -> Tensor:
         return details.new_zeros(len(details))
     size = details / STEP
     steps = (size * torch.exp(-size.square() / 2)).flatten(1)
-    signs = _squashed(slopes, 1.0).flatten(1)
+    signs = _squashed(slopes, EVEN).flatten(1)
     little = LITTLE * math.sqrt(steps.shape[1])
     return (steps * signs).sum(1) / ((_norm(steps) + little) * _norm(signs))
 

@@ -135,6 +135,12 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
     detector = about["detector"]
     calibration = {name: t.numpy() for name, t in read("calibration.safetensors").items()}
     extractor = FeatureExtractor.load(about["features"], read("features.safetensors"))
+    held_out = _rows(read("held_out.safetensors"), ())
+    if held_out.rows.shape[1] != len(extractor.columns):
+        raise FileError(
+            f"{folder} was fitted by another version of advdetect, on {held_out.rows.shape[1]} "
+            f"columns where this one has {len(extractor.columns)}: fit it anew"
+        )
     return {
         "model": model.eval(),
         "extractor": extractor.to(device),
@@ -146,7 +152,7 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
         "false_alarm_rate": about["false_alarm_rate"],
         "input_shape": tuple(about["input_shape"]),
         "fitting": _rows(read("fitting.safetensors"), tuple(about["budgets"])),
-        "held_out": _rows(read("held_out.safetensors"), ()),
+        "held_out": held_out,
         "about": about["about"],
         "architecture": about["architecture"],
         "seen": read("seen.safetensors")["fingerprints"],

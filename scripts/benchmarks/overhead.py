@@ -43,7 +43,7 @@ def guard_overhead(scope: Scope) -> Iterator[Row]:
         case = f"pooled-resnet, 32 px, batch 64, passes: {passes}{asked}"
         rivals = [Rival(PLAIN, partial(predicted, network, batch))]
         yield from compare(scope, case, partial(judged, guard, batch), rivals, repetitions=7)
-    shipped = load_guard("cifar10-resnet")  # of two passes and gradient, fitted on attacks
+    shipped = load_guard("cifar10-resnet")  # of three passes and gradient, fitted on attacks
     rivals = [Rival(PLAIN, partial(predicted, shipped.model, batch))]
     ours = partial(judged, shipped, batch)
     yield from compare(scope, "cifar10-resnet, batch 64", ours, rivals, repetitions=7)

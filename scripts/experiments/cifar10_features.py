@@ -38,8 +38,9 @@ def features(model: LoadedModel, reference: ImageSet, out: Path) -> None:
     families = (*DEFAULT, *OF_MORE_PASSES, *OF_GRADIENT, *TRIED)
     body = []
     for passes, cases in ((2, of_two_passes(families)), (3, of_three_passes())):
+        asked = [name for name in families if any(name in chosen for _, chosen in cases)]
         extractor = FeatureExtractor.fit(
-            model.module, clean, families=families, passes=passes, track=track
+            model.module, clean, families=asked, passes=passes, track=track
         )
         rows = fitting_rows(
             model.module,

@@ -11,7 +11,7 @@ from advdetect.errors import InputError, ModelError
 from advdetect.features import FEATURES, FeatureExtractor
 from advdetect.features.base import CANDIDATES, Observation, block_ends, class_contrast
 from advdetect.features.sensitivity import ALIGNMENT, REMOVED
-from advdetect.features.views import VIEWS
+from advdetect.features.views import LOOKS, VIEWS
 from advdetect.similarity.bits import BitCodes, hamming_similarity
 
 CLASSES, LAYERS, AGAIN = 3, ("a", "b", "c"), ("mirrored", "smoothed")
@@ -30,9 +30,17 @@ def observation(n, seed, sharpness=None):
     seen = layers()
     means = {name: torch.rand(n, 12, generator=generator) for name in LAYERS}
     views = {name: near(logits) for name in VIEWS}
-    again = tuple(Observation(near(logits), layers(), sharpness) for _ in AGAIN)
-    removed = torch.randn(n, len(REMOVED), generator=generator)
-    again = (again[0], replace(again[1], alignment=removed))
+    again = tuple(
+        Observation(
+            near(logits),
+            layers(),
+            sharpness,
+            alignment=torch.randn(n, len(REMOVED), generator=generator)
+            if LOOKS[look].removes_detail
+            else None,
+        )
+        for look in AGAIN
+    )
     alignment = torch.randn(n, len(ALIGNMENT), generator=generator)
     return Observation(logits, seen, sharpness, means, views, again, alignment)
 

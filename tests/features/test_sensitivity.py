@@ -17,6 +17,7 @@ from advdetect.features.sensitivity import (
     LITTLE,
     REMOVED,
     STEP,
+    SensitivityFeatures,
     alignment,
     lead,
     removed_alignment,
@@ -43,11 +44,11 @@ def share(colour, scale):
     return f"share of the gradient in detail, {colour}, scale {scale}"
 
 
-def agreement(extractor, model, pictures, *, sharpness=None):
+def agreement(extractor, model, pictures, kind, *, sharpness=None):
     """Mean over the directions of the finest detail of brightness, ``(n,)``."""
     rows = extractor.rows(extractor.observe(model, pictures, sharpness=sharpness))
-    ways = ("across", "down", "diagonal")
-    return rows[:, [ALIGNMENT.index(along("brightness", 1, way)) for way in ways]].mean(1)
+    finest = f"gradient along {kind}, brightness, scale 1, "
+    return rows[:, [column.meaning.startswith(finest) for column in extractor.columns]].mean(1)
 
 
 def stripes(width, *, vertical=True):
@@ -153,6 +154,28 @@ def test_a_gradient_along_what_was_removed_by_hand():
         assert all(found[name].abs().item() < 1e-6 for name in REMOVED if name != own)
 
 
+@pytest.mark.parametrize(
+    ("width", "vertical", "where"), [(1, False, (1, "down")), (2, True, (2, "across"))]
+)
+def test_each_direction_and_scale_of_what_was_removed_is_seen_by_itself(width, vertical, where):
+    pattern = STEP / 2 * stripes(width, vertical=vertical)
+    found = removed_named(pattern, pattern)
+    assert [name for name in REMOVED if found[name].abs() > 1e-6] == [
+        along_removed("brightness", *where)
+    ]
+
+
+def test_diagonals_and_colours_of_what_was_removed():
+    pattern = STEP / 2 * stripes(1) * stripes(1, vertical=False)
+    pattern = torch.cat([pattern, torch.zeros(1, 1, 8, 8), -pattern], dim=1)
+    found = removed_named(pattern, pattern)
+    assert [name for name in REMOVED if found[name].abs() > 1e-6] == [
+        along_removed("colour", 1, "diagonal")
+    ]
+    grey = removed_named(*torch.rand(2, 4, 1, 9, 7))
+    assert not any(grey[name].any() for name in REMOVED if "colour" in name)
+
+
 def test_edges_of_the_picture_itself_hardly_count():
     own = along_removed("brightness", 1, "across")
     edges = removed_named(8 * STEP * stripes(1), stripes(1))[own].item()
@@ -235,12 +258,14 @@ def test_many_images_are_looked_at_in_parts(small, digits, passes):
     torch.testing.assert_close(whole, torch.cat(parts), rtol=1e-3, atol=1e-4)
 
 
-def test_asking_for_the_gradient_adds_one_family_and_leaves_nothing_behind(small, digits):
+@pytest.mark.parametrize("passes", [1, 2, 3])
+def test_asking_for_the_gradient_adds_one_family_and_leaves_nothing_behind(small, digits, passes):
     images = digits["reference"].images[:40].clone()
     model = copy.deepcopy(small.module)
     model.zero_grad()
     plain, both = (
-        FeatureExtractor.fit(model, images, units=64, gradient=wanted) for wanted in (False, True)
+        FeatureExtractor.fit(model, images, units=64, passes=passes, gradient=wanted)
+        for wanted in (False, True)
     )
     assert [*both.features] == [*plain.features, "sensitivity"]
     asked, unasked = (e.rows(e.observe(model, images)) for e in (both, plain))
@@ -260,9 +285,8 @@ def test_soft_rows_of_an_attacker_are_differentiated_twice():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(144, 3))
     model = model.double().eval()
     images = torch.rand(4, 1, 8, 8, dtype=torch.float64)
-    families = ["stability", "sensitivity"]
-    extractor = FeatureExtractor.fit(model, images, families=families, passes=3)
-    del extractor.features["stability"]  # it gave the looks, and is in single precision
+    looks, units = ("smoothed",), {"1": torch.arange(144)}
+    extractor = FeatureExtractor(units, {"sensitivity": SensitivityFeatures(3, (), looks)}, looks)
     asked = torch.tensor(["gradient along" in column.meaning for column in extractor.columns])
     assert asked.sum() == 2 * len(REMOVED)
     direction = torch.randn_like(images)
@@ -286,15 +310,10 @@ def test_attacked_pictures_give_themselves_away_and_noisy_ones_do_not():
     step = by_name["linf_fgsm"]
     families = ["stability", "sensitivity"]
     extractor = FeatureExtractor.fit(model, some.images[:20], families=families, passes=3)
-    columns = [column.meaning for column in extractor.columns]
-
-    def rows(images, kind):
-        every = extractor.rows(extractor.observe(model, images))
-        finest = f"gradient along {kind}, brightness, scale 1"
-        return every[:, [name.startswith(finest) for name in columns]].mean(1)
 
     def auroc(images, kind):
-        return (rows(images, kind)[:, None] > rows(some.images, kind)).double().mean().item()
+        clean, found = (agreement(extractor, model, part, kind) for part in (some.images, images))
+        return (found[:, None] > clean).double().mean().item()
 
     own, removed = "the picture's detail", "the detail removed"
     assert min(hit.success.sum(), step.success.sum()) > 50
@@ -323,23 +342,33 @@ def test_a_guard_that_asks_for_the_gradient_is_saved_and_loaded(small, digits, t
     assert again(new).flagged.double().mean() < 0.2  # new digits are as usual as others
 
 
-def test_someone_who_knows_the_guard_can_follow_the_alignment(small, digits):
+@pytest.mark.parametrize("kind", ["the picture's detail", "the detail removed"])
+def test_someone_who_knows_the_guard_can_follow_the_alignment(small, digits, kind):
     """A guard whose score gives no gradient would only seem to hold."""
     images = digits["reference"].images
-    extractor = FeatureExtractor.fit(small.module, images[:200], families=["sensitivity"])
+    families = ["stability", "sensitivity"]
+    extractor = FeatureExtractor.fit(small.module, images[:200], families=families, passes=3)
     some = images[:100]
     pixels = some.clone().requires_grad_()
-    steering = agreement(extractor, small.module, pixels, sharpness=4.0)
+    steering = agreement(extractor, small.module, pixels, kind, sharpness=4.0)
     (slope,) = torch.autograd.grad(steering.sum(), pixels)
     moved = (some - 2 / 255 * slope.sign()).clamp(0, 1)
-    before, after = (agreement(extractor, small.module, part) for part in (some, moved))
+    before, after = (agreement(extractor, small.module, part, kind) for part in (some, moved))
     fell = after < before
     assert fell.double().mean() > 0.8
 
 
-def test_an_attacker_is_told_what_the_guard_says(small, digits):
+@pytest.mark.parametrize("passes", [1, 3])
+def test_an_attacker_is_told_what_the_guard_says(small, digits, passes):
     images = digits["reference"].images
-    guard = Guard.fit(small.module, images[:300], detector="clean-only", gradient=True, units=64)
+    guard = Guard.fit(
+        small.module,
+        images[:300],
+        detector="clean-only",
+        passes=passes,
+        gradient=True,
+        units=64,
+    )
     target, new = GuardTarget(guard), digits["evaluation"].images[:20]
     look, answers = target.look(new.requires_grad_(), sharpness=2.0), target.ask(new.detach())
     assert torch.equal(look.p_value, answers.p_value)

@@ -1,12 +1,14 @@
 """What a second look does to bits, worked out by hand."""
 
 import math
+from typing import get_type_hints
 
 import pytest
 import torch
 from torch import nn
 
 from advdetect import storage
+from advdetect.cli.fit import fit
 from advdetect.errors import FileError, InputError
 from advdetect.features import FeatureExtractor
 from advdetect.features.base import Observation
@@ -177,6 +179,24 @@ def test_a_guard_that_forgot_its_looks_is_refused(small, digits, tmp_path):
     storage.write_json(tmp_path / "guard.json", about)
     with pytest.raises(FileError, match="guard.json is incomplete: 'looks'"):
         Guard.load(tmp_path, model=small.module)
+
+
+def test_a_guard_whose_columns_are_not_those_of_this_version_is_refused(small, digits, tmp_path):
+    images = digits["reference"].images[:300]
+    Guard.fit(small.module, images, detector="clean-only", passes=2, units=64).save(tmp_path)
+    about = storage.read_json(tmp_path / "guard.json")
+    about["features"]["looks"] = [*LOOKS]
+    about["sha256"]["guard.json"] = seal(about)
+    storage.write_json(tmp_path / "guard.json", about)
+    with pytest.raises(
+        FileError, match=r"another version of advdetect, on \d+ columns .* fit it anew"
+    ):
+        Guard.load(tmp_path, model=small.module)
+
+
+def test_the_command_line_offers_as_many_passes_as_there_are():
+    (option,) = get_type_hints(fit, include_extras=True)["passes"].__metadata__
+    assert option.max == 1 + len(LOOKS)
 
 
 def test_says_what_is_wrong(small, digits):
