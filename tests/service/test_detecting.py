@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from advdetect.guard import Guard
 from advdetect.workflows.guards import load_guard_once
 from tests.service.pictures import encode
 
@@ -42,6 +43,22 @@ def test_several_pictures_in_one_form(server, sent, small_guard, small_guard_fol
     assert results[0]["evidence"].keys() == evidence.keys()
     for layer, part in evidence.items():
         assert results[0]["evidence"][layer] == pytest.approx(part.item(), abs=1e-3)
+
+
+def test_a_guard_that_takes_passes_back_is_served(start, small, digits, sent, tmp_path):
+    images = digits["reference"].images[:300]
+    guard = Guard.fit(
+        small.module, images, detector="clean-only", passes=3, gradient=True, units=64
+    )
+    guard.architecture = small.architecture
+    guard.save(tmp_path / "guard")
+    with start(tmp_path / "guard") as running:
+        response = running.client.post(
+            "/v1/detect", content=sent.pictures[0], headers={"Content-Type": "image/png"}
+        )
+    assert response.status_code == 200, response.text
+    (result,) = response.json()["results"]
+    assert result["score"] == pytest.approx(guard(sent.images[:1]).score.item(), abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "bmp"])
