@@ -85,7 +85,7 @@ class Passes:
         """One recorded pass, and one back to the pixels that the model saw.
 
         Another look is asked of the class ``predicted`` of the picture itself: that is the class
-        whose lead the detail removed would have raised, also where the look undoes it.
+        whose lead an attack has raised, also where the look undoes it.
         """
         attacked = sharpness is not None
         # What was made in inference mode cannot be differentiated; a copy made outside it can.
