@@ -16,7 +16,7 @@ COLOURS = ("brightness", "colour")
 FLOOR = 0.25  # of the mean size: what is smaller counts in proportion, what is larger by its sign
 STEP = 0.03  # of Haar detail: what random signs of 8/255 come to, pixels being in [0, 1]
 LITTLE = 0.05  # of the weight of detail: where there is as little, the correlation is halved
-EVEN = 1.0  # the same floor for slopes that are correlated: there larger ones say more
+SLOPE_FLOOR = 1.0  # the same of slopes that are correlated: there larger ones say more
 TINY = 1e-12
 
 
@@ -103,15 +103,12 @@ def alignment(images: Tensor, gradient: Tensor) -> Tensor:
     energy = flat.square().sum(1) + TINY
     size = energy.log() / 2
     columns = [size, (flat.abs().mean(1) + TINY).log() - size]
-    for picture, slope in zip(_colours(images), _colours(gradient), strict=True):
-        for _ in range(SCALES):
-            picture, *details = _haar(picture)
-            slope, *slopes = _haar(slope)
-            columns += [_agreement(a, b) for a, b in zip(details, slopes, strict=True)]
-            share = torch.stack([part.flatten(1).square().sum(1) for part in slopes]).sum(0)
-            # Exactly 0 where there is none, so always on grey pictures: rows are kept in half
-            # precision, and a column that never varies must not seem to.
-            columns.append(torch.where(share > 0, (share / energy + TINY).log() / 2, 0.0))
+    for details, slopes in _by_scale(images, gradient):
+        columns += [_agreement(a, b) for a, b in zip(details, slopes, strict=True)]
+        share = torch.stack([part.flatten(1).square().sum(1) for part in slopes]).sum(0)
+        # Exactly 0 where there is none, so always on grey pictures: rows are kept in half
+        # precision, and a column that never varies must not seem to.
+        columns.append(torch.where(share > 0, (share / energy + TINY).log() / 2, 0.0))
     return torch.stack(columns, dim=1)
 
 
@@ -129,13 +126,21 @@ def removed_alignment(removed: Tensor, gradient: Tensor) -> Tensor:
     Returns:
         ``(n, k)``, the columns of ``REMOVED``, each in (-1, 1). 0 where there is no such detail.
     """
-    columns = []
-    for picture, slope in zip(_colours(removed), _colours(gradient), strict=True):
+    columns = [
+        _correlation(a, b)
+        for details, slopes in _by_scale(removed, gradient)
+        for a, b in zip(details, slopes, strict=True)
+    ]
+    return torch.stack(columns, dim=1)
+
+
+def _by_scale(images: Tensor, gradient: Tensor) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Details of both in every direction, for each colour and scale in turn."""
+    for picture, slope in zip(_colours(images), _colours(gradient), strict=True):
         for _ in range(SCALES):
             picture, *details = _haar(picture)
             slope, *slopes = _haar(slope)
-            columns += [_correlation(a, b) for a, b in zip(details, slopes, strict=True)]
-    return torch.stack(columns, dim=1)
+            yield details, slopes
 
 
 def _colours(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,7 +171,7 @@ def _correlation(details: Tensor, slopes: Tensor) -> Tensor:
         return details.new_zeros(len(details))
     size = details / STEP
     steps = (size * torch.exp(-size.square() / 2)).flatten(1)
-    signs = _squashed(slopes, EVEN).flatten(1)
+    signs = _squashed(slopes, SLOPE_FLOOR).flatten(1)
     little = LITTLE * math.sqrt(steps.shape[1])
     return (steps * signs).sum(1) / ((_norm(steps) + little) * _norm(signs))
 

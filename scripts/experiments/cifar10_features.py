@@ -68,7 +68,11 @@ def features(model: LoadedModel, reference: ImageSet, out: Path) -> None:
 
 
 def of_two_passes(families: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """What is compared on up to two passes: its name, and the families it has."""
+    """What is compared on up to two passes: its name, and the families it has.
+
+    The second look, the mirrored one, removes no detail: of one pass or of two, the gradient is
+    the picture's own.
+    """
     own = [*DEFAULT]
     both = [*DEFAULT, *OF_MORE_PASSES]
     every = [*both, *OF_GRADIENT]
