@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -20,6 +21,19 @@ Rows = NDArray[np.float64]
 Classes = NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class ColumnRoles:
+    """What is known of the columns of feature rows before any fit.
+
+    Attributes:
+        counted: ``(d,)`` mask of those that a distance from clean rows counts.
+        rising: ``(d,)`` mask of those that an attack raises, by what they are.
+    """
+
+    counted: NDArray[np.bool_]
+    rising: NDArray[np.bool_]
+
+
 class Detector(BaseEstimator, ABC):
     """Learns from feature rows and their predicted classes, then scores new ones.
 
@@ -35,6 +49,7 @@ class Detector(BaseEstimator, ABC):
         choices: Values of parameters that a guard chooses from by cross-validation over attacks,
             in this order.
         scoring: Those of them that a fit does not depend on, only scores.
+        roles_in_: What the last fit was told of the columns; ``None``: nothing.
     """
 
     clean_only: ClassVar[bool] = False
@@ -50,6 +65,7 @@ class Detector(BaseEstimator, ABC):
         *,
         predicted: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        roles: ColumnRoles | None = None,
     ) -> Self:
         """Learn from rows; forgets the last fit.
 
@@ -59,9 +75,11 @@ class Detector(BaseEstimator, ABC):
                 clean-only detector accepts; it leaves adversarial rows out.
             predicted: ``(n,)`` class that the model predicts for each row; ``None``: one class.
             sample_weight: ``(n,)`` weights, 1 by default.
+            roles: What is known of the columns, for detectors that measure a distance.
 
         Raises:
-            InputError: labels other than 0 and 1, or not both where both are needed.
+            InputError: labels other than 0 and 1, or not both where both are needed; roles of
+                other columns.
         """
         rows = validate_data(self, X, dtype=np.float64)
         labels = np.zeros(len(rows), np.int64) if y is None else np.asarray(y).astype(np.int64)
@@ -73,6 +91,11 @@ class Detector(BaseEstimator, ABC):
                 f"{type(self).__name__} needs {wanted}, one label a row; "
                 f"got {len(labels)} labels {kinds} for {len(rows)} rows"
             )
+        if roles is not None and not len(roles.counted) == len(roles.rising) == rows.shape[1]:
+            raise InputError(
+                f"expected a role for each of {rows.shape[1]} columns, got "
+                f"{len(roles.counted)} and {len(roles.rising)}"
+            )
         classes = _classes(predicted, len(rows))
         weight = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, float)
         if self.clean_only:
@@ -81,6 +104,7 @@ class Detector(BaseEstimator, ABC):
         for name in [name for name in vars(self) if name.endswith("_")]:
             if name not in ("n_features_in_", "feature_names_in_"):
                 delattr(self, name)
+        self.roles_in_ = roles
         self._fit(rows, labels, classes, weight)
         self.fitted_ = True
         return self

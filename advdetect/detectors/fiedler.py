@@ -25,7 +25,8 @@ class FiedlerDetector(Detector):
     nodes vary most, joined by self-tuned Gaussian weights. The Fiedler vector cuts their graph
     where it is thinnest; labels choose the nodes and say which side is adversarial, no more. A
     new row takes one step of the walk on the graph and averages the coordinates it may land on.
-    In every class 0 is the mean of the clean nodes and 1 that of the adversarial ones.
+    In every class 0 is the mean of the clean nodes and 1 that of the adversarial ones. Where the
+    roles of columns are known, those counted in a distance are looked at alone.
 
     A predicted class with fewer than 20 fitting rows of either kind is judged by one graph of
     all classes. The state is at most ``nodes x directions`` numbers a class beside those of
@@ -64,7 +65,8 @@ class FiedlerDetector(Detector):
                 "expected at least 4 nodes, 1 direction and 1 neighbor, got "
                 f"{self.nodes}, {self.directions} and {self.neighbors}"
             )
-        self.reference_ = CleanReference.fit(X[y == CLEAN], predicted[y == CLEAN])
+        counted = None if self.roles_in_ is None else np.flatnonzero(self.roles_in_.counted)
+        self.reference_ = CleanReference.fit(X[y == CLEAN], predicted[y == CLEAN], counted)
         whitened = self.reference_.whiten(X, predicted)
         generator = np.random.default_rng(self.seed)
         # Weighted draws without replacement are the smallest of exponential waiting times.

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from advdetect.detectors.base import CLEAN, Classes, Detector, Rows
+from advdetect.detectors.clean_distance import CleanDistance
 from advdetect.detectors.logistic import LogisticDetector
-from advdetect.detectors.reference import TINY, CleanReference, distance, soft_distance
 
 
 class HybridDetector(Detector):
@@ -26,7 +25,7 @@ class HybridDetector(Detector):
 
     Attributes:
         logistic_: The classifier.
-        reference_: What clean rows look like; ``None`` where fitted at weight 0.
+        distance_: From what clean rows look like; ``None`` where fitted at weight 0.
 
     Source:
         Our own; its parts are those of the two detectors named.
@@ -35,7 +34,7 @@ class HybridDetector(Detector):
     # The strength of the penalty is chosen first, at weight 0, where a fit is faster.
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **LogisticDetector.choices,
-        "distance_weight": (0.0, 1.0, 2.0, 4.0),
+        "distance_weight": (0.0, 1.0, 2.0, 4.0, 8.0),
     }
     scoring: ClassVar[tuple[str, ...]] = ("distance_weight",)
 
@@ -47,40 +46,33 @@ class HybridDetector(Detector):
         self.logistic_ = LogisticDetector(self.C)
         self.logistic_.fit(X, y, predicted=predicted, sample_weight=weight)
         clean = y == CLEAN
-        self.reference_ = (
-            CleanReference.fit(X[clean], predicted[clean]) if self.distance_weight else None
-        )
+        self.distance_ = None
+        if self.distance_weight:
+            self.distance_ = CleanDistance.fit(X[clean], predicted[clean], self.roles_in_)
 
     def _score(self, X: Rows, predicted: Classes) -> Rows:
         odds = self.logistic_._score(X, predicted)
-        if self.reference_ is None:
+        if self.distance_ is None:
             return odds
-        return odds + self.distance_weight * distance(self.reference_.whiten(X, predicted))
+        return odds + self.distance_weight * self.distance_.score(X, predicted)
 
     def _contributions(self, X: Rows, predicted: Classes) -> Rows:
         parts = self.logistic_._contributions(X, predicted)
-        if self.reference_ is None:
+        if self.distance_ is None:
             return parts
-        # A column speaks for an attack where its part of the mean square is above what is usual,
-        # 1 / d; scaled so that all of them sum to the mean's logarithm, which is the distance.
-        own = self.reference_.parts(X, predicted) / X.shape[1]
-        mean = own.sum(1, keepdims=True)
-        at_one = np.abs(mean - 1) < 1e-9
-        scale = np.where(at_one, 1, np.log(mean + TINY) / np.where(at_one, 1, mean - 1))
-        return parts + self.distance_weight * scale * (own - 1 / X.shape[1])
+        return parts + self.distance_weight * self.distance_.parts(X, predicted)
 
     def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
         odds = self.logistic_._soft_score(X, predicted, spread, width)
-        if self.reference_ is None:
+        if self.distance_ is None:
             return odds
-        unusual = soft_distance(self.reference_.soft_whiten(X, predicted))
-        return odds + self.distance_weight * unusual
+        return odds + self.distance_weight * self.distance_.soft_score(X, predicted)
 
     def _save(self) -> dict[str, NDArray[Any]]:
         _, logistic = self.logistic_.state()
-        reference = {} if self.reference_ is None else self.reference_.arrays
+        distance = {} if self.distance_ is None else self.distance_.arrays
         return {f"logistic.{name}": array for name, array in logistic.items()} | {
-            f"reference.{name}": array for name, array in reference.items()
+            f"reference.{name}": array for name, array in distance.items()
         }
 
     def _load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -88,5 +80,5 @@ class HybridDetector(Detector):
             return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
         self.logistic_ = LogisticDetector.from_state({"C": self.C}, part("logistic."))
-        reference = part("reference.")
-        self.reference_ = CleanReference(reference) if reference else None
+        distance = part("reference.")
+        self.distance_ = CleanDistance(distance) if distance else None

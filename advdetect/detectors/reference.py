@@ -35,8 +35,8 @@ class CleanReference:
     most lies along directions that hardly vary among clean rows of a class; whitening makes them
     large.
 
-    The state is ``20 + classes`` rows and, for up to 64 classes, a ``d x d`` matrix each: 1 MB
-    for 10 classes and 154 columns.
+    The state is ``20 + classes`` rows and, for up to 64 classes, a ``d x d`` matrix each, ``d``
+    being the number of columns looked at: 1 MB for 10 classes and 154 columns.
 
     Attributes:
         arrays: All that was learnt, by name.
@@ -48,8 +48,13 @@ class CleanReference:
         self._kept: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
 
     @classmethod
-    def fit(cls, rows: Rows, predicted: Classes) -> Self:
-        """Learn from clean rows ``(n, d)`` and their predicted classes ``(n,)``."""
+    def fit(cls, rows: Rows, predicted: Classes, counted: NDArray[Any] | None = None) -> Self:
+        """Learn from clean rows ``(n, d)`` and their predicted classes ``(n,)``.
+
+        ``counted`` are the numbers of the columns to look at; ``None``: all.
+        """
+        chosen = {} if counted is None else {"counted": counted}
+        rows = rows if counted is None else rows[:, counted]
         knots = np.quantile(rows, QUANTILES, axis=0)
         least = np.maximum(1e-3 * rows.std(0), 1e-9 + 1e-6 * np.abs(rows.mean(0)))
         # Beyond the last knots: as steep as from one standard deviation on.
@@ -83,6 +88,7 @@ class CleanReference:
             maps = [_whitening(covariance, scale) for covariance in covariances]
         return cls(
             {
+                **chosen,
                 **quantiles,
                 "classes": classes,
                 "centres": centres,
@@ -92,7 +98,7 @@ class CleanReference:
         )
 
     def whiten(self, rows: Rows, predicted: Classes) -> Rows:
-        """Coordinates ``(n, d)`` in which clean rows of a class are about standard normal.
+        """Coordinates ``(n, k)`` in which clean rows of a class are about standard normal.
 
         A class that fitting has hardly seen is held against all clean rows.
         """
@@ -100,7 +106,7 @@ class CleanReference:
 
     def soft_whiten(self, rows: Tensor, predicted: Tensor) -> Tensor:
         """The same of tensors; gradients flow through."""
-        whitened = torch.empty_like(rows)
+        whitened = torch.empty_like(self._counted(rows))
         for chosen, centred, whitening in self._centred(rows, predicted):
             whitened[chosen] = centred @ whitening
         return whitened
@@ -108,18 +114,26 @@ class CleanReference:
     def parts(self, rows: Rows, predicted: Classes) -> Rows:
         """Each column's part of a row's squared distance, ``(n, d)``: a row sums to its square.
 
-        A column that varies together with another may have less than nothing.
+        A column that varies together with another may have less than nothing; one that is not
+        counted has nothing.
         """
         X, classes = _copied(rows, predicted)
-        parts = torch.empty_like(X)
+        parts = torch.empty_like(self._counted(X))
         for chosen, centred, whitening in self._centred(X, classes):
             parts[chosen] = centred * (centred @ whitening @ whitening.T)
-        return parts.numpy()
+        if "counted" not in self.arrays:
+            return parts.numpy()
+        every = np.zeros_like(rows)
+        every[:, self.arrays["counted"]] = parts.numpy()
+        return every
+
+    def _counted(self, rows: Tensor) -> Tensor:
+        return rows[:, self.arrays["counted"]] if "counted" in self.arrays else rows
 
     def _centred(self, rows: Tensor, predicted: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Of each class: its rows' mask, their centred normal values, and the class's map."""
         knots, tails, centres, maps = self._tensors(rows.dtype, rows.device)
-        normal = _to_normal(rows, knots, tails)
+        normal = _to_normal(self._counted(rows), knots, tails)
         for c in predicted.unique().tolist():
             chosen = predicted == c
             i = self._position.get(c, len(centres) - 1)
@@ -140,11 +154,6 @@ class CleanReference:
 def distance(whitened: Rows) -> Rows:
     """How unusual rows are: log of the mean squared coordinate, about 0 for clean ones."""
     return np.log((whitened**2).mean(1) + TINY)
-
-
-def soft_distance(whitened: Tensor) -> Tensor:
-    """The same of tensors; gradients flow through."""
-    return torch.log(whitened.square().mean(1) + TINY)
 
 
 def _copied(rows: Rows, predicted: Classes) -> tuple[Tensor, Tensor]:

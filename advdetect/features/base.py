@@ -128,12 +128,15 @@ class Feature(ABC):
         needs_again: It looks at ``Observation.again``, one more pass or several.
         needs_gradient: It looks at ``Observation.alignment``, one pass back through the model,
             and one more for each look that removes detail.
+        of_decision: It describes the decision and how it holds, not where the layers place the
+            picture, in which clean pictures of a class differ most.
     """
 
     needs_means: ClassVar[bool] = False
     needs_again: ClassVar[bool] = False
     needs_gradient: ClassVar[bool] = False
     needs_views: ClassVar[tuple[str, ...]] = ()
+    of_decision: ClassVar[bool] = False
 
     def __init__(self, classes: int, layers: tuple[str, ...], looks: tuple[str, ...] = ()) -> None:
         self.classes = classes
@@ -161,6 +164,11 @@ class Feature(ABC):
     def columns(self) -> list[tuple[str, str]]:
         """Layer (empty for none) and meaning of each column, in order."""
         return self._columns()
+
+    @property
+    def rising(self) -> list[bool]:
+        """Which columns an attack raises, by what they are, and noise no more than it lowers."""
+        return [False] * len(self.columns)
 
     @final
     def rows(self, observation: Observation) -> Tensor:

@@ -30,11 +30,22 @@ def untracked(items: Sequence[Tensor], _description: str) -> Iterable[Tensor]:
 
 @dataclass(frozen=True)
 class Column:
-    """What one column of a feature row means."""
+    """What one column of a feature row means.
+
+    Attributes:
+        family: Name of the family of features.
+        layer: What it looks at; empty for none.
+        meaning: In words.
+        counted: A distance from clean rows counts it: with more than one pass, or a gradient,
+            columns of the decision alone, else all.
+        rising: An attack raises it, by what it is.
+    """
 
     family: str
     layer: str
     meaning: str
+    counted: bool
+    rising: bool
 
 
 @final
@@ -119,11 +130,14 @@ class FeatureExtractor:
 
     @property
     def columns(self) -> list[Column]:
-        """Family, layer and meaning of each column of a row."""
+        """What each column of a row means."""
+        asked_more = any(
+            f.of_decision and (f.needs_again or f.needs_gradient) for f in self.features.values()
+        )
         return [
-            Column(family, layer, meaning)
+            Column(family, layer, meaning, feature.of_decision or not asked_more, rising)
             for family, feature in self.features.items()
-            for layer, meaning in feature.columns
+            for (layer, meaning), rising in zip(feature.columns, feature.rising, strict=True)
         ]
 
     def observe(

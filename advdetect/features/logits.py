@@ -1,5 +1,7 @@
 """How decided the classifier is."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,8 @@ class LogitFeatures(Feature):
     rare: the gap of the two highest logits finds them. An attacker who goes a little further
     is not found by it, but then by the layers. Nothing is learnt, and nothing kept.
     """
+
+    of_decision: ClassVar[bool] = True
 
     def _fit(self, reference: Observation) -> None:
         pass

@@ -13,6 +13,7 @@ from advdetect.features.views import LOOKS
 SCALES = 2  # the finest detail, and that of a picture half as large
 DIRECTIONS = ("across", "down", "diagonal")
 COLOURS = ("brightness", "colour")
+ALONG = "gradient along"
 FLOOR = 0.25  # of the mean size: what is smaller counts in proportion, what is larger by its sign
 STEP = 0.03  # of Haar detail: what random signs of 8/255 come to, pixels being in [0, 1]
 LITTLE = 0.05  # of the weight of detail: where there is as little, the correlation is halved
@@ -43,6 +44,7 @@ class SensitivityFeatures(Feature):
     """
 
     needs_gradient: ClassVar[bool] = True
+    of_decision: ClassVar[bool] = True
 
     def _fit(self, reference: Observation) -> None:
         pass
@@ -51,6 +53,11 @@ class SensitivityFeatures(Feature):
         asked = [look for look in self.looks if LOOKS[look].removes_detail]
         names = [f"{name} ({look})" for look in asked for name in REMOVED]
         return [("", name) for name in (*ALIGNMENT, *names)]
+
+    @property
+    def rising(self) -> list[bool]:
+        """The gradient along a detail: that of noise agrees with it as often as it opposes it."""
+        return [name.startswith(ALONG) for _, name in self.columns]
 
     def _rows(self, observation: Observation) -> Tensor:
         assert observation.alignment is not None
@@ -64,13 +71,13 @@ def _named() -> Iterator[str]:
     for colour in COLOURS:
         for scale in range(1, 1 + SCALES):
             for direction in DIRECTIONS:
-                yield f"gradient along the picture's detail, {colour}, scale {scale}, {direction}"
+                yield f"{ALONG} the picture's detail, {colour}, scale {scale}, {direction}"
             yield f"share of the gradient in detail, {colour}, scale {scale}"
 
 
 ALIGNMENT = tuple(_named())
 REMOVED = tuple(
-    f"gradient along the detail removed, {colour}, scale {scale}, {direction}"
+    f"{ALONG} the detail removed, {colour}, scale {scale}, {direction}"
     for colour in COLOURS
     for scale in range(1, 1 + SCALES)
     for direction in DIRECTIONS

@@ -25,6 +25,7 @@ class StabilityFeatures(Feature):
     """
 
     needs_again: ClassVar[bool] = True
+    of_decision: ClassVar[bool] = True
 
     def _fit(self, reference: Observation) -> None:
         for layer, z in reference.layers.items():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from advdetect.detectors import DETECTORS
 from advdetect.detectors.conformal import ConformalCalibration
 from advdetect.errors import FileError, ModelError
 from advdetect.features import FeatureExtractor
-from advdetect.guard.rows import KeptRows
+from advdetect.guard.rows import KeptRows, roles_of
 from advdetect.networks import build, load_model
 from advdetect.networks.loading import set_weights
 
@@ -135,11 +136,12 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
     detector = about["detector"]
     calibration = {name: t.numpy() for name, t in read("calibration.safetensors").items()}
     extractor = FeatureExtractor.load(about["features"], read("features.safetensors"))
+    columns = extractor.columns
     held_out = _rows(read("held_out.safetensors"), ())
-    if held_out.rows.shape[1] != len(extractor.columns):
+    if held_out.rows.shape[1] != len(columns):
         raise FileError(
             f"{folder} was fitted by another version of advdetect, on {held_out.rows.shape[1]} "
-            f"columns where this one has {len(extractor.columns)}: fit it anew"
+            f"columns where this one has {len(columns)}: fit it anew"
         )
     return {
         "model": model.eval(),
@@ -151,7 +153,9 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
         "calibration": ConformalCalibration(calibration["scores"], calibration.get("predicted")),
         "false_alarm_rate": about["false_alarm_rate"],
         "input_shape": tuple(about["input_shape"]),
-        "fitting": _rows(read("fitting.safetensors"), tuple(about["budgets"])),
+        "fitting": replace(
+            _rows(read("fitting.safetensors"), tuple(about["budgets"])), roles=roles_of(columns)
+        ),
         "held_out": held_out,
         "about": about["about"],
         "architecture": about["architecture"],

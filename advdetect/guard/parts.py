@@ -11,7 +11,7 @@ from advdetect.checks import check_images
 from advdetect.errors import InputError
 from advdetect.features import FeatureExtractor
 from advdetect.features.extractor import BATCH, Track
-from advdetect.guard.rows import KeptRows
+from advdetect.guard.rows import KeptRows, roles_of
 
 HELD_BACK = 0.3
 REFERENCE_SHARE = 0.4
@@ -87,6 +87,7 @@ def fitting_rows(
         torch.cat(origin),
         tuple(budgets),
         torch.cat(sources).unique(return_inverse=True)[1],
+        roles_of(extractor.columns),
     )
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from advdetect.attacks import ATTACKS
 from advdetect.detectors import Detector
+from advdetect.detectors.base import ColumnRoles
+from advdetect.features import Column
 
 FOLDS = 3  # of the source images; one is kept from a fit that is tried
 FEWEST = 20  # rows of a kind; with fewer nothing is chosen
@@ -29,6 +31,7 @@ class KeptRows:
         budgets: The attacks and budgets, as text.
         source: ``(n,)`` number of the source image of each row, where that is known: then what a
             detector leaves open is chosen before it is fitted.
+        roles: What is known of the columns before a fit.
     """
 
     rows: Tensor
@@ -36,6 +39,7 @@ class KeptRows:
     origin: Tensor
     budgets: tuple[str, ...] = ()
     source: Tensor | None = None
+    roles: ColumnRoles | None = None
 
     def fit(self, detector: Detector, *, without: Sequence[str] = ()) -> Detector:
         """Fit a detector, leaving out some budgets.
@@ -54,6 +58,7 @@ class KeptRows:
             (origin > 0).astype(np.int64),
             predicted=self.predicted[keep].cpu().numpy(),
             sample_weight=weight * len(weight) / weight.sum(),
+            roles=self.roles,
         )
 
     def only(self, chosen: Tensor) -> "KeptRows":
@@ -153,6 +158,14 @@ class KeptRows:
         for i, family in zip(present, families, strict=True):
             weights[1 + i] = 1 / len(set(families)) / families.count(family) / counts[1 + i]
         return weights[origin]
+
+
+def roles_of(columns: Sequence[Column]) -> ColumnRoles | None:
+    """The roles that features' columns have in a distance; ``None`` where all have the same."""
+    counted, rising = (
+        np.array(mask) for mask in ([c.counted for c in columns], [c.rising for c in columns])
+    )
+    return ColumnRoles(counted, rising) if rising.any() or not counted.all() else None
 
 
 def family_of(budget: str) -> str:

@@ -179,7 +179,7 @@ class _Judges:
         for layer, family in dict.fromkeys((c.layer, c.family) for c in columns):
             chosen = [i for i, c in enumerate(columns) if (c.layer, c.family) == (layer, family)]
             every = self.guard.fitting
-            part = replace(every, rows=every.rows[:, chosen], source=None)
+            part = replace(every, rows=every.rows[:, chosen], source=None, roles=None)
             detector = part.fit(DETECTORS["logistic"]())
             clean = self._scores(detector, self.clean, chosen)
             # Half of the clean images set the threshold: these columns have no calibration.

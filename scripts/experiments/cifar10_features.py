@@ -99,7 +99,7 @@ def of_three_passes() -> list[tuple[str, list[str]]]:
 def areas(rows: KeptRows, columns: NDArray[np.int64], *, left_out: bool) -> tuple[str, str]:
     """Mean and worst AUROC over budgets of a classifier on some columns."""
     assert rows.source is not None
-    part = replace(rows, rows=rows.rows[:, columns])
+    part = replace(rows, rows=rows.rows[:, columns], roles=None)
     fit, judged = part.only(rows.source % 2 == 0), part.only(rows.source % 2 == 1)
     found: list[float] = []
     if left_out:

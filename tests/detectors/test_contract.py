@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from advdetect.detectors import DETECTORS
+from advdetect.detectors.base import ColumnRoles
 from advdetect.errors import InputError
 
 
@@ -25,10 +26,14 @@ def blobs():
     return X, y, predicted
 
 
-@pytest.fixture
-def fitted(detector, blobs):
+# The columns of ``blobs``: three counted in a distance, one of them and another risen by attacks.
+ROLES = ColumnRoles(np.array([1, 1, 0, 1], bool), np.array([0, 1, 1, 0], bool))
+
+
+@pytest.fixture(params=[None, ROLES], ids=["columns alike", "columns with roles"])
+def fitted(detector, blobs, request):
     X, y, predicted = blobs
-    return detector.fit(X, y, predicted=predicted)
+    return detector.fit(X, y, predicted=predicted, roles=request.param)
 
 
 def test_separates_separated_blobs(fitted, blobs):
@@ -131,6 +136,12 @@ def test_refuses_rows_that_are_not_finite(detector, blobs):
     X, y, predicted = blobs
     with pytest.raises(ValueError, match="NaN"):
         detector.fit(np.vstack([X[:-1], [[np.nan] * 4]]), y, predicted=predicted)
+
+
+def test_refuses_roles_of_other_columns(detector, blobs):
+    X, y, predicted = blobs
+    with pytest.raises(InputError, match="a role for each of 3 columns, got 4 and 4"):
+        detector.fit(X[:, :3], y, predicted=predicted, roles=ROLES)
 
 
 def test_refuses_classes_that_do_not_pair_up(detector, blobs):

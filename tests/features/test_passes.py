@@ -85,6 +85,32 @@ def test_where_a_look_removes_detail_the_gradient_is_that_of_what_is_left():
     ]
 
 
+@pytest.mark.parametrize(
+    ("passes", "gradient", "counted"),
+    [
+        (1, False, {"bits", "neighbors", "graph", "magnitudes", "logits"}),
+        (1, True, {"logits", "sensitivity"}),
+        (2, False, {"logits", "stability"}),
+        (3, True, {"logits", "stability", "sensitivity"}),
+    ],
+)
+def test_a_distance_counts_what_is_of_the_decision_where_the_model_is_asked_more(
+    small, digits, passes, gradient, counted
+):
+    images = digits["reference"].images[:40]
+    extractor = FeatureExtractor.fit(
+        small.module, images, units=64, passes=passes, gradient=gradient
+    )
+    assert {column.family for column in extractor.columns if column.counted} == counted
+    others = {column.family for column in extractor.columns if not column.counted}
+    assert others == set(extractor.features) - counted
+    rising = [column for column in extractor.columns if column.rising]
+    assert {column.family for column in rising} == ({"sensitivity"} if gradient else set())
+    directions = 3 * 2 * 2  # on two scales, of brightness and of colour
+    assert len(rising) == gradient * directions * (1 + (passes == 3))
+    assert all(column.meaning.startswith("gradient along") for column in rising)
+
+
 @pytest.mark.parametrize("passes", [2, 3])
 def test_many_images_are_looked_at_in_parts(small, digits, passes):
     images = digits["reference"].images[: 2 * BACK + 7]

@@ -89,6 +89,33 @@ def test_read_back_its_rows_refit_to_the_same_detector(small_guard, small_guard_
     assert torch.equal(again.held_out.rows, small_guard.held_out.rows)
 
 
+@pytest.mark.parametrize("detector", ["hybrid", "fiedler", "clean-only"])
+def test_read_back_it_knows_which_columns_a_distance_counts(
+    small, digits, small_attacks, tmp_path, detector
+):
+    guard = Guard.fit(
+        small.module,
+        digits["reference"].images,
+        small_attacks,
+        detector=detector,
+        choose=False,
+        passes=2,
+        gradient=True,
+        units=64,
+    )
+    guard.architecture = small.architecture
+    guard.save(tmp_path)
+    again = Guard.load(tmp_path)
+    counted = [i for i, column in enumerate(guard.extractor.columns) if column.counted]
+    assert 0 < len(counted) < len(guard.extractor.columns)
+    for known in (guard, again):
+        assert np.flatnonzero(known.fitting.roles.counted).tolist() == counted
+    refitted = again.fitting.fit(type(again.detector)(**again.detector.get_params()))
+    np.testing.assert_allclose(
+        again.held_out.scores(refitted), guard.calibration.scores, rtol=1e-6, atol=1e-6
+    )
+
+
 def test_the_same_guard_gives_the_same_bytes(small_guard_folder, tmp_path):
     Guard.load(small_guard_folder).save(tmp_path)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
