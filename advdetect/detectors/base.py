@@ -26,12 +26,22 @@ class ColumnRoles:
     """What is known of the columns of feature rows before any fit.
 
     Attributes:
-        counted: ``(d,)`` mask of those that a distance from clean rows counts.
-        rising: ``(d,)`` mask of those that an attack raises, by what they are.
+        counted: ``(d,)`` mask of those that a distance from clean rows counts, one at least.
+        rising: ``(d,)`` mask of those that attacks raise and noise does not.
+
+    Raises:
+        InputError: no column is counted, or masks of different columns.
     """
 
     counted: NDArray[np.bool_]
     rising: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.counted.shape != self.rising.shape or not self.counted.any():
+            raise InputError(
+                "expected masks of the same columns, and one column at least that counts; got "
+                f"{self.counted.shape} and {self.rising.shape}, {self.counted.sum()} counted"
+            )
 
 
 class Detector(BaseEstimator, ABC):
@@ -49,7 +59,7 @@ class Detector(BaseEstimator, ABC):
         choices: Values of parameters that a guard chooses from by cross-validation over attacks,
             in this order.
         scoring: Those of them that a fit does not depend on, only scores.
-        roles_in_: What the last fit was told of the columns; ``None``: nothing.
+        roles_in_: What the last fit was told of the columns; ``None``: nothing, or read back.
     """
 
     clean_only: ClassVar[bool] = False
@@ -91,10 +101,9 @@ class Detector(BaseEstimator, ABC):
                 f"{type(self).__name__} needs {wanted}, one label a row; "
                 f"got {len(labels)} labels {kinds} for {len(rows)} rows"
             )
-        if roles is not None and not len(roles.counted) == len(roles.rising) == rows.shape[1]:
+        if roles is not None and len(roles.counted) != rows.shape[1]:
             raise InputError(
-                f"expected a role for each of {rows.shape[1]} columns, got "
-                f"{len(roles.counted)} and {len(roles.rising)}"
+                f"expected a role for each of {rows.shape[1]} columns, got {len(roles.counted)}"
             )
         classes = _classes(predicted, len(rows))
         weight = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, float)
@@ -163,6 +172,7 @@ class Detector(BaseEstimator, ABC):
         """Make a fitted detector again from its ``state``."""
         detector = cls(**parameters)
         detector.n_features_in_ = int(arrays["n_features"][0])
+        detector.roles_in_ = None
         detector._load(arrays)
         detector.fitted_ = True
         return detector

@@ -9,53 +9,62 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from advdetect.detectors.base import Classes, ColumnRoles, Rows
-from advdetect.detectors.reference import FAR, RIDGE, TINY, CleanReference
+from advdetect.detectors.reference import FAR, RIDGE, TINY, CleanReference, KeptTensors, copied
 
 
 @final
 class CleanDistance:
-    """The log of a row's mean squared deviation from the clean rows of its class.
+    """The log of a row's mean squared deviation from clean rows; a usual row has about 0.
 
-    Deviations are coordinates in which clean rows are about standard normal (``CleanReference``),
-    so a usual row has about 0. Where the roles of columns are known, those counted are looked at
-    alone, and the square of the ``lift`` over the number of rising columns is added to the mean:
-    noise moves such columns up and down alike, an attack all of them up.
+    Deviations are coordinates in which the clean rows of the predicted class are about standard
+    normal (``CleanReference``). Where the roles of columns are known, those counted are looked at
+    alone, and what raises all rising columns together is unusual besides. Their lift is the sum of
+    their deviations from clean rows of all classes, in the weights that tell a common shift best:
+    standard normal, roughly, of clean rows, and of noise, which moves them up and down alike. Where
+    the lift of ``k`` columns is above 0, its square over ``k`` is added to the mean square: that
+    is the square of the common shift, were they independent.
 
     Attributes:
         arrays: All that was learnt, by name.
+
+    Source:
+        Our own. The weights are those of generalised least squares (Aitken 1936), where negative
+        set to 0: a column that is up must not speak against an attack.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self.arrays = dict(arrays)
         self._reference = CleanReference(self.arrays)
+        self._lift = KeptTensors(self.arrays, ("rising", "usual", "weights"))
 
     @classmethod
     def fit(cls, rows: Rows, predicted: Classes, roles: ColumnRoles | None = None) -> Self:
         """Learn from clean rows ``(n, d)`` and their predicted classes ``(n,)``."""
         if roles is None:
             return cls(CleanReference.fit(rows, predicted).arrays)
-        arrays = CleanReference.fit(rows, predicted, np.flatnonzero(roles.counted)).arrays
+        arrays = CleanReference.fit(rows, predicted, roles.counted).arrays
         # A column that is the same in all clean rows, such as one of colour in grey pictures,
         # says nothing of how far is unusual.
-        rising = np.flatnonzero(roles.rising & (rows.std(0) > 1e-6 * np.abs(rows.mean(0))))
+        varies = rows.std(0) > 1e-9 + 1e-6 * np.abs(rows.mean(0))
+        rising = np.flatnonzero(roles.rising & varies)
         if len(rising):
-            usual = np.stack([rows[:, rising].mean(0), rows[:, rising].std(0)])
-            deviations = (rows[:, rising] - usual[0]) / usual[1]
+            known = rows[:, rising]
+            usual = np.stack([known.mean(0), known.std(0)])
+            deviations = ((known - usual[0]) / usual[1]).clip(-FAR, FAR)
             covariance = deviations.T @ deviations / len(rows) + RIDGE * np.eye(len(rising))
-            weights = np.linalg.solve(covariance, np.ones(len(rising)))
-            arrays |= {"rising": rising, "usual": usual, "lift": weights / np.sqrt(weights.sum())}
+            weights = np.linalg.solve(covariance, np.ones(len(rising))).clip(min=0)
+            weights /= np.sqrt(weights @ covariance @ weights)
+            arrays |= {"rising": rising, "usual": usual, "weights": weights}
         return cls(arrays)
 
     def score(self, rows: Rows, predicted: Classes) -> Rows:
-        """How unusual rows ``(n, d)`` are, ``(n,)``; about 0 for clean ones."""
-        # Copies: torch takes no reversed arrays.
-        copies = torch.from_numpy(np.array(rows)), torch.from_numpy(np.array(predicted))
-        return self.soft_score(*copies).numpy()
+        """How unusual rows ``(n, d)`` are, ``(n,)``."""
+        return self.soft_score(*copied(rows, predicted)).numpy()
 
     def soft_score(self, rows: Tensor, predicted: Tensor) -> Tensor:
         """The same of tensors; gradients flow through."""
         mean = self._reference.soft_whiten(rows, predicted).square().mean(1)
-        if "lift" in self.arrays:
+        if "rising" in self.arrays:
             lifted = self._lifted(rows)
             mean = mean + lifted.sum(1).relu().square() / lifted.shape[1]
         return torch.log(mean + TINY)
@@ -69,8 +78,8 @@ class CleanDistance:
         counted = self.arrays.get("counted", np.arange(rows.shape[1]))
         above = self._reference.parts(rows, predicted) / len(counted)
         above[:, counted] -= 1 / len(counted)
-        if "lift" in self.arrays:
-            lifted = self._lifted(torch.from_numpy(np.array(rows))).numpy()
+        if "rising" in self.arrays:
+            lifted = self._lifted(copied(rows, predicted)[0]).numpy()
             lift = np.maximum(lifted.sum(1, keepdims=True), 0)
             above[:, self.arrays["rising"]] += lift * lifted / lifted.shape[1]
         # They sum to the mean less 1; scaled, to its logarithm.
@@ -79,13 +88,6 @@ class CleanDistance:
         return above * np.where(at_one, 1, np.log1p(beyond + TINY) / np.where(at_one, 1, beyond))
 
     def _lifted(self, rows: Tensor) -> Tensor:
-        """Each rising column's part of the lift: they sum to it.
-
-        The lift is by how much all rising columns are up together, the sum of their deviations
-        in the weights that tell a common shift best; standard normal, roughly, of clean rows.
-        """
-        usual, weights = (
-            torch.tensor(self.arrays[name], dtype=rows.dtype, device=rows.device)
-            for name in ("usual", "lift")
-        )
-        return ((rows[:, self.arrays["rising"]] - usual[0]) / usual[1]).clamp(-FAR, FAR) * weights
+        """Each rising column's part of the lift ``(n, k)``: they sum to it."""
+        rising, usual, weights = self._lift.like(rows)
+        return ((rows[:, rising] - usual[0]) / usual[1]).clamp(-FAR, FAR) * weights

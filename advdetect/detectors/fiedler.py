@@ -65,7 +65,7 @@ class FiedlerDetector(Detector):
                 "expected at least 4 nodes, 1 direction and 1 neighbor, got "
                 f"{self.nodes}, {self.directions} and {self.neighbors}"
             )
-        counted = None if self.roles_in_ is None else np.flatnonzero(self.roles_in_.counted)
+        counted = None if self.roles_in_ is None else self.roles_in_.counted
         self.reference_ = CleanReference.fit(X[y == CLEAN], predicted[y == CLEAN], counted)
         whitened = self.reference_.whiten(X, predicted)
         generator = np.random.default_rng(self.seed)

@@ -25,7 +25,7 @@ class HybridDetector(Detector):
 
     Attributes:
         logistic_: The classifier.
-        distance_: From what clean rows look like; ``None`` where fitted at weight 0.
+        distance_: The distance from clean rows; ``None`` where fitted at weight 0.
 
     Source:
         Our own; its parts are those of the two detectors named.
@@ -70,6 +70,7 @@ class HybridDetector(Detector):
 
     def _save(self) -> dict[str, NDArray[Any]]:
         _, logistic = self.logistic_.state()
+        # Of a reference, as in the files of older versions.
         distance = {} if self.distance_ is None else self.distance_.arrays
         return {f"logistic.{name}": array for name, array in logistic.items()} | {
             f"reference.{name}": array for name, array in distance.items()

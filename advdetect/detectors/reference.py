@@ -1,6 +1,6 @@
 """What clean rows look like: the coordinates in which detectors see what is unusual."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, final
 
 import numpy as np
@@ -45,15 +45,15 @@ class CleanReference:
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self.arrays = dict(arrays)
         self._position = {int(c): i for i, c in enumerate(arrays["classes"])}
-        self._kept: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        self._tensors = KeptTensors(arrays, ("knots", "tails", "centres", "maps", "counted"))
 
     @classmethod
     def fit(cls, rows: Rows, predicted: Classes, counted: NDArray[Any] | None = None) -> Self:
         """Learn from clean rows ``(n, d)`` and their predicted classes ``(n,)``.
 
-        ``counted`` are the numbers of the columns to look at; ``None``: all.
+        ``counted`` is a mask ``(d,)`` of the columns to look at; ``None``: all.
         """
-        chosen = {} if counted is None else {"counted": counted}
+        chosen = {} if counted is None else {"counted": np.flatnonzero(counted)}
         rows = rows if counted is None else rows[:, counted]
         knots = np.quantile(rows, QUANTILES, axis=0)
         least = np.maximum(1e-3 * rows.std(0), 1e-9 + 1e-6 * np.abs(rows.mean(0)))
@@ -102,11 +102,11 @@ class CleanReference:
 
         A class that fitting has hardly seen is held against all clean rows.
         """
-        return self.soft_whiten(*_copied(rows, predicted)).numpy()
+        return self.soft_whiten(*copied(rows, predicted)).numpy()
 
     def soft_whiten(self, rows: Tensor, predicted: Tensor) -> Tensor:
         """The same of tensors; gradients flow through."""
-        whitened = torch.empty_like(self._counted(rows))
+        whitened = rows.new_empty(len(rows), self.width)
         for chosen, centred, whitening in self._centred(rows, predicted):
             whitened[chosen] = centred @ whitening
         return whitened
@@ -117,8 +117,8 @@ class CleanReference:
         A column that varies together with another may have less than nothing; one that is not
         counted has nothing.
         """
-        X, classes = _copied(rows, predicted)
-        parts = torch.empty_like(self._counted(X))
+        X, classes = copied(rows, predicted)
+        parts = X.new_empty(len(X), self.width)
         for chosen, centred, whitening in self._centred(X, classes):
             parts[chosen] = centred * (centred @ whitening @ whitening.T)
         if "counted" not in self.arrays:
@@ -127,28 +127,45 @@ class CleanReference:
         every[:, self.arrays["counted"]] = parts.numpy()
         return every
 
-    def _counted(self, rows: Tensor) -> Tensor:
-        return rows[:, self.arrays["counted"]] if "counted" in self.arrays else rows
+    @property
+    def width(self) -> int:
+        """Number of columns looked at."""
+        return self.arrays["knots"].shape[1]
 
     def _centred(self, rows: Tensor, predicted: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Of each class: its rows' mask, their centred normal values, and the class's map."""
-        knots, tails, centres, maps = self._tensors(rows.dtype, rows.device)
-        normal = _to_normal(self._counted(rows), knots, tails)
+        knots, tails, centres, maps, *counted = self._tensors.like(rows)
+        normal = _to_normal(rows[:, counted[0]] if counted else rows, knots, tails)
         for c in predicted.unique().tolist():
             chosen = predicted == c
             i = self._position.get(c, len(centres) - 1)
             yield chosen, normal[chosen] - centres[i], maps[self.arrays["which"][i]]
 
-    def _tensors(self, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-        """What rows are mapped with; kept, as a service asks for it with every batch."""
-        if (dtype, device) not in self._kept:
-            names = ("knots", "tails", "centres", "maps")
+
+@final
+class KeptTensors:
+    """Arrays as tensors beside those they are used with; a service asks with every batch.
+
+    Args:
+        arrays: By name.
+        names: Of those wanted, in order; what is not there is passed over.
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> None:
+        self._arrays = [arrays[name] for name in names if name in arrays]
+        self._kept: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+
+    def like(self, rows: Tensor) -> list[Tensor]:
+        """On the device of ``rows``; numbers in its precision, indices as they are."""
+        key = (rows.dtype, rows.device)
+        if key not in self._kept:
             # A tensor made in inference mode could never be asked for a gradient again.
             with torch.inference_mode(False):
-                self._kept[dtype, device] = [
-                    torch.tensor(self.arrays[name], dtype=dtype, device=device) for name in names
+                self._kept[key] = [
+                    torch.tensor(a, dtype=rows.dtype if a.dtype.kind == "f" else None).to(key[1])
+                    for a in self._arrays
                 ]
-        return self._kept[dtype, device]
+        return self._kept[key]
 
 
 def distance(whitened: Rows) -> Rows:
@@ -156,7 +173,7 @@ def distance(whitened: Rows) -> Rows:
     return np.log((whitened**2).mean(1) + TINY)
 
 
-def _copied(rows: Rows, predicted: Classes) -> tuple[Tensor, Tensor]:
+def copied(rows: Rows, predicted: Classes) -> tuple[Tensor, Tensor]:
     """Copies: torch takes no reversed arrays, and warns of read-only ones."""
     return torch.from_numpy(np.array(rows)), torch.from_numpy(np.array(predicted))
 

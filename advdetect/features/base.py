@@ -114,8 +114,9 @@ class Feature(ABC):
     """A family of features: learns from clean reference inputs, then describes new ones.
 
     A row depends on its own input alone. Subclasses write ``_fit``, ``_columns`` and ``_rows``,
-    and ``_prepare`` where something is better derived once than for every batch; what they
-    learn goes into ``state``, tensors by name, which is all that is saved.
+    ``_prepare`` where something is better derived once than for every batch, and ``_rising`` where
+    columns can be told to rise; what they learn goes into ``state``, tensors by name, which is all
+    that is saved.
 
     Args:
         classes: Number of the model's classes.
@@ -128,8 +129,8 @@ class Feature(ABC):
         needs_again: It looks at ``Observation.again``, one more pass or several.
         needs_gradient: It looks at ``Observation.alignment``, one pass back through the model,
             and one more for each look that removes detail.
-        of_decision: It describes the decision and how it holds, not where the layers place the
-            picture, in which clean pictures of a class differ most.
+        of_decision: It describes the decision, and what another look or the gradient says of it,
+            not where the layers place the picture, in which clean pictures of a class differ most.
     """
 
     needs_means: ClassVar[bool] = False
@@ -165,10 +166,11 @@ class Feature(ABC):
         """Layer (empty for none) and meaning of each column, in order."""
         return self._columns()
 
+    @final
     @property
     def rising(self) -> list[bool]:
-        """Which columns an attack raises, by what they are, and noise no more than it lowers."""
-        return [False] * len(self.columns)
+        """Which columns attacks raise, and noise raises as often as it lowers, in order."""
+        return [self._rising(meaning) for _, meaning in self.columns]
 
     @final
     def rows(self, observation: Observation) -> Tensor:
@@ -183,6 +185,9 @@ class Feature(ABC):
 
     @abstractmethod
     def _columns(self) -> list[tuple[str, str]]: ...
+
+    def _rising(self, meaning: str) -> bool:
+        return False
 
     @abstractmethod
     def _rows(self, observation: Observation) -> Tensor: ...

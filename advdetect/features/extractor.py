@@ -38,7 +38,7 @@ class Column:
         meaning: In words.
         counted: A distance from clean rows counts it: with more than one pass, or a gradient,
             columns of the decision alone, else all.
-        rising: An attack raises it, by what it is.
+        rising: Attacks raise it, and noise does not.
     """
 
     family: str

@@ -54,10 +54,8 @@ class SensitivityFeatures(Feature):
         names = [f"{name} ({look})" for look in asked for name in REMOVED]
         return [("", name) for name in (*ALIGNMENT, *names)]
 
-    @property
-    def rising(self) -> list[bool]:
-        """The gradient along a detail: that of noise agrees with it as often as it opposes it."""
-        return [name.startswith(ALONG) for _, name in self.columns]
+    def _rising(self, meaning: str) -> bool:
+        return meaning.startswith(ALONG)
 
     def _rows(self, observation: Observation) -> Tensor:
         assert observation.alignment is not None

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,11 @@ from torch import Tensor, nn
 from advdetect import storage
 from advdetect.checks import pick
 from advdetect.detectors import DETECTORS
+from advdetect.detectors.base import ColumnRoles
 from advdetect.detectors.conformal import ConformalCalibration
 from advdetect.errors import FileError, ModelError
 from advdetect.features import FeatureExtractor
-from advdetect.guard.rows import KeptRows, roles_of
+from advdetect.guard.rows import KeptRows
 from advdetect.networks import build, load_model
 from advdetect.networks.loading import set_weights
 
@@ -136,12 +136,11 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
     detector = about["detector"]
     calibration = {name: t.numpy() for name, t in read("calibration.safetensors").items()}
     extractor = FeatureExtractor.load(about["features"], read("features.safetensors"))
-    columns = extractor.columns
     held_out = _rows(read("held_out.safetensors"), ())
-    if held_out.rows.shape[1] != len(columns):
+    if held_out.rows.shape[1] != len(extractor.columns):
         raise FileError(
             f"{folder} was fitted by another version of advdetect, on {held_out.rows.shape[1]} "
-            f"columns where this one has {len(columns)}: fit it anew"
+            f"columns where this one has {len(extractor.columns)}: fit it anew"
         )
     return {
         "model": model.eval(),
@@ -153,9 +152,7 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
         "calibration": ConformalCalibration(calibration["scores"], calibration.get("predicted")),
         "false_alarm_rate": about["false_alarm_rate"],
         "input_shape": tuple(about["input_shape"]),
-        "fitting": replace(
-            _rows(read("fitting.safetensors"), tuple(about["budgets"])), roles=roles_of(columns)
-        ),
+        "fitting": _rows(read("fitting.safetensors"), tuple(about["budgets"])),
         "held_out": held_out,
         "about": about["about"],
         "architecture": about["architecture"],
@@ -165,7 +162,14 @@ def _parts(folder: Path, about: Mapping[str, Any], model: nn.Module | None) -> d
 
 def _tensors(rows: KeptRows, dtype: torch.dtype) -> dict[str, Tensor]:
     kept = {"rows": rows.rows.to(dtype), "predicted": rows.predicted, "origin": rows.origin}
-    return kept if rows.source is None else kept | {"source": rows.source}
+    if rows.source is not None:
+        kept["source"] = rows.source
+    if rows.roles is not None:
+        kept |= {
+            "counted": torch.from_numpy(rows.roles.counted),
+            "rising": torch.from_numpy(rows.roles.rising),
+        }
+    return kept
 
 
 def _rows(tensors: Mapping[str, Tensor], budgets: tuple[str, ...]) -> KeptRows:
@@ -175,4 +179,8 @@ def _rows(tensors: Mapping[str, Tensor], budgets: tuple[str, ...]) -> KeptRows:
         tensors["origin"],
         budgets,
         tensors.get("source"),
+        # Guards of older versions have none: what is fitted on their rows counts all columns.
+        ColumnRoles(tensors["counted"].numpy(), tensors["rising"].numpy())
+        if "counted" in tensors
+        else None,
     )

@@ -204,5 +204,8 @@ def _guard_fingerprint(guard: Guard) -> str:
         learnt["calibration/predicted"] = torch.from_numpy(guard.calibration.predicted)
     learnt["false_alarm_rate"] = torch.tensor(guard.false_alarm_rate, dtype=torch.float64)
     learnt["fitting"], learnt["held_out"] = guard.fitting.rows, guard.held_out.rows
+    if guard.fitting.roles is not None:
+        learnt["counted"] = torch.from_numpy(guard.fitting.roles.counted)
+        learnt["rising"] = torch.from_numpy(guard.fitting.roles.rising)
     model = {f"model/{name}": tensor for name, tensor in guard.model.state_dict().items()}
     return storage.fingerprint(guard.extractor.tensors() | learnt | model)

@@ -43,10 +43,14 @@ def lift_by_hand(clean, rows):
     return shift * np.sqrt(inverse.sum())
 
 
+def lift_of(fitted, rows):
+    return fitted._lifted(torch.tensor(rows)).sum(1).numpy()
+
+
 def moved(clean, *steps):
-    """The middle of the first class, moved by some deviations of each rising column."""
+    """A usual row of the first class, moved by some deviations of each rising column."""
     rows, predicted = clean
-    centre = rows[predicted == 0].mean(0)
+    centre = np.where(mask(RISING), rows.mean(0), rows[predicted == 0].mean(0))
     spread = np.where(mask(RISING), rows.std(0), 0)
     way = np.zeros((len(steps), 6))
     way[:, RISING] = steps
@@ -67,8 +71,8 @@ def test_the_squared_lift_is_added_to_the_mean_square_of_what_is_counted(clean, 
     np.testing.assert_allclose(fitted.score(rows, predicted), by_hand, rtol=1e-6)
 
 
-def test_the_lift_of_clean_rows_is_about_standard_normal(clean):
-    lift = lift_by_hand(clean[0], clean[0])
+def test_the_lift_of_clean_rows_is_about_standard_normal(clean, fitted):
+    lift = lift_of(fitted, clean[0])
     assert abs(lift.mean()) < 1e-9
     assert lift.std() == pytest.approx(1, abs=0.02)
 
@@ -86,7 +90,7 @@ def test_all_up_together_is_unusual_and_up_and_down_is_not(clean):
     rows, classes = moved(clean, (0, 0, 0), (3, 3, 3), (-3, -3, -3), (3, -3, 0))
     usual, up, down, both = fitted.score(rows, classes)
     assert up > usual + 3
-    assert down == usual
+    assert down == pytest.approx(usual, abs=1e-6)
     # The second follows the first among clean rows: against it, it is above what is usual, a bit.
     assert both < up - 2
 
@@ -118,6 +122,18 @@ def test_a_column_that_never_varies_is_left_out(clean):
     assert "rising" not in CleanDistance.fit(grey, predicted, ROLES).arrays
 
 
+def test_no_column_that_is_up_speaks_against_an_attack(clean):
+    # The last rising column nearly is the sum of the others: least squares would subtract it.
+    rows, predicted = clean
+    rows = rows.copy()
+    rows[:, 5] = rows[:, 3] / 5 + rows[:, 4] / 0.1 + 0.1 * rows[:, 5]
+    fitted = CleanDistance.fit(rows, predicted, ROLES)
+    inverse = np.linalg.inv(np.corrcoef(rows[:, RISING].T) + RIDGE * np.eye(3))
+    assert inverse.sum(1)[2] < 0
+    assert fitted.arrays["weights"].min() == 0
+    assert lift_of(fitted, rows).std() == pytest.approx(1, abs=0.02)
+
+
 def test_gradients_are_those_of_the_score(clean, fitted):
     rows, classes = moved(clean, (0.3, 1, 2), (2, 1, 0.5), (-1, -2, -0.5))
     inputs = torch.tensor(rows, requires_grad=True)
@@ -135,6 +151,35 @@ def test_arrays_make_the_same_distance_again(clean, fitted):
     np.testing.assert_array_equal(again.score(*clean), fitted.score(*clean))
 
 
-def test_far_away_is_finite(clean, fitted):
+def test_beyond_all_bounds_further_says_no_more(clean, fitted):
+    rows, predicted = clean
     for far in (1e12, -1e12):
-        assert np.isfinite(fitted.score(clean[0] + far, clean[1])).all()
+        near = fitted.score(rows + far, predicted)
+        np.testing.assert_array_equal(fitted.score(rows + 10 * far, predicted), near)
+        assert np.isfinite(near).all()
+
+
+def test_a_gradient_after_scores_in_inference_mode(clean, fitted):
+    rows, predicted = torch.tensor(clean[0], dtype=torch.float32), torch.tensor(clean[1])
+    with torch.inference_mode():
+        before = fitted.soft_score(rows, predicted)
+    inputs = rows.clone().requires_grad_()
+    after = fitted.soft_score(inputs, predicted)
+    after.sum().backward()
+    assert torch.equal(before, after.detach())
+    assert after.dtype == torch.float32
+    assert inputs.grad.isfinite().all()
+
+
+def test_a_row_of_distance_0_has_parts(clean):
+    rows, predicted = clean
+    fitted = CleanDistance.fit(rows, predicted, ROLES)
+    centre = moved(clean, (-1, -1, -1))[0][0]
+    low, high = centre.copy(), centre + 5 * mask([0, 1])
+    for _ in range(60):  # halve the way until the score is 0
+        middle = (low + high) / 2
+        above = fitted.score(middle[None], np.zeros(1, np.int64))[0] > 0
+        low, high = (low, middle) if above else (middle, high)
+    parts = fitted.parts(low[None], np.zeros(1, np.int64))
+    assert np.isfinite(parts).all()
+    assert abs(parts.sum()) < 1e-6

@@ -26,8 +26,8 @@ def blobs():
     return X, y, predicted
 
 
-# The columns of ``blobs``: three counted in a distance, one of them and another risen by attacks.
-ROLES = ColumnRoles(np.array([1, 1, 0, 1], bool), np.array([0, 1, 1, 0], bool))
+# Of the columns of ``blobs`` the third says nothing to a distance.
+ROLES = ColumnRoles(np.array([1, 1, 0, 1], bool), np.array([0, 1, 0, 0], bool))
 
 
 @pytest.fixture(params=[None, ROLES], ids=["columns alike", "columns with roles"])
@@ -65,12 +65,12 @@ def test_contributions_tell_rows_apart_as_scores_do(fitted, blobs):
     parts = fitted.contributions(X, predicted=predicted)
     if parts is not None:
         rest = fitted.decision_function(X, predicted=predicted) - parts.sum(1)
-        np.testing.assert_allclose(rest, rest[0])
+        np.testing.assert_allclose(rest, rest[0], atol=1e-9)
 
 
 def test_second_fit_forgets_the_first(detector, blobs):
     X, y, predicted = blobs
-    first = detector.fit(X[::-1] + 100, y, predicted=predicted + 3)
+    first = detector.fit(X[::-1] + 100, y, predicted=predicted + 3, roles=ROLES)
     twice = first.fit(X, y, predicted=predicted).decision_function(X, predicted=predicted)
     once = clone(detector).fit(X, y, predicted=predicted).decision_function(X, predicted=predicted)
     np.testing.assert_array_equal(twice, once)
@@ -140,8 +140,32 @@ def test_refuses_rows_that_are_not_finite(detector, blobs):
 
 def test_refuses_roles_of_other_columns(detector, blobs):
     X, y, predicted = blobs
-    with pytest.raises(InputError, match="a role for each of 3 columns, got 4 and 4"):
+    with pytest.raises(InputError, match="a role for each of 3 columns, got 4"):
         detector.fit(X[:, :3], y, predicted=predicted, roles=ROLES)
+
+
+@pytest.mark.parametrize(("counted", "rising"), [([0, 0], [0, 1]), ([1, 0], [0, 1, 0])])
+def test_refuses_roles_that_count_nothing_or_do_not_pair_up(counted, rising):
+    with pytest.raises(InputError, match=r"masks of the same columns.*got \(2,\)"):
+        ColumnRoles(np.array(counted, bool), np.array(rising, bool))
+
+
+@pytest.mark.parametrize("name", ["clean-only", "fiedler", "hybrid"])
+def test_a_distance_does_not_look_at_what_is_not_counted(blobs, name):
+    X, y, predicted = blobs
+    fitted = DETECTORS[name]().fit(X, y, predicted=predicted, roles=ROLES)
+    other = X.copy()
+    other[:, 2] = 1e6
+
+    def scores(detector, rows):
+        return detector.decision_function(rows, predicted=predicted)
+
+    change = scores(fitted, other) - scores(fitted, X)
+    if name == "hybrid":  # the classifier looks at all columns
+        change -= scores(fitted.logistic_, other) - scores(fitted.logistic_, X)
+    np.testing.assert_allclose(change, 0, atol=1e-6)
+    blind = scores(DETECTORS[name]().fit(X, y, predicted=predicted), X)
+    assert not np.allclose(blind, scores(fitted, X))
 
 
 def test_refuses_classes_that_do_not_pair_up(detector, blobs):

@@ -86,6 +86,7 @@ def test_read_back_its_rows_refit_to_the_same_detector(small_guard, small_guard_
     refitted = again.fitting.fit(type(again.detector)(**again.detector.get_params()))
     np.testing.assert_array_equal(refitted.coefficients_, small_guard.detector.coefficients_)
     assert again.fitting.budgets == small_guard.fitting.budgets
+    assert again.fitting.roles is None  # one pass: all columns are alike
     assert torch.equal(again.held_out.rows, small_guard.held_out.rows)
 
 
@@ -110,6 +111,7 @@ def test_read_back_it_knows_which_columns_a_distance_counts(
     assert 0 < len(counted) < len(guard.extractor.columns)
     for known in (guard, again):
         assert np.flatnonzero(known.fitting.roles.counted).tolist() == counted
+    assert again.fitting.roles.rising.sum() > 0
     refitted = again.fitting.fit(type(again.detector)(**again.detector.get_params()))
     np.testing.assert_allclose(
         again.held_out.scores(refitted), guard.calibration.scores, rtol=1e-6, atol=1e-6

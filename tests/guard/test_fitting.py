@@ -100,7 +100,7 @@ def test_without_attacks_a_guard_is_clean_only(clean_only, digits):
     assert clean_only.detector_name == "clean-only"
     assert clean_only.fitting.budgets == ()
     verdicts = clean_only(digits["evaluation"].images[:3])
-    assert verdicts.evidence == {}
+    torch.testing.assert_close(sum(verdicts.evidence.values()), verdicts.score)
     noise = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     assert clean_only(noise).flagged.float().mean() > 0.9
     images = digits["evaluation"].images[:3].clone().requires_grad_()
