@@ -31,8 +31,8 @@ def fit(
         int,
         typer.Option(
             min=1,
-            max=3,
-            help="Above 1: look at each picture again, mirrored or smoothed; finds more.",
+            max=4,
+            help="Above 1: look at each picture again, mirrored, denoised or smoothed; finds more.",
         ),
     ] = 1,
     gradient: Annotated[
@@ -40,7 +40,7 @@ def fit(
         typer.Option(
             "--gradient",
             help="Ask how the decision answers to each picture's detail; finds more, costs a pass, "
-            "and one more where a pass smooths.",
+            "and one more for each that smooths or denoises.",
         ),
     ] = False,
     units: Annotated[

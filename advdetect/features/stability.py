@@ -1,4 +1,4 @@
-"""Which bits flip when the picture is looked at again, mirrored or smoothed."""
+"""Which bits flip when the picture is looked at again, mirrored, smoothed or denoised."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from advdetect.similarity.bits import BitCodes, firing_rates
 class StabilityFeatures(Feature):
     """Flips of bits between a picture and another look at it, and what the flips speak for.
 
-    A perturbation that was tuned to one picture does less to the same mirrored or smoothed: bits
+    A perturbation tuned to one picture does less to the same mirrored, smoothed or denoised: bits
     flip back, and they flip towards the class that the picture had before. For every look and layer
     the shares of bits that come on and go off, and how the look's log-likelihood of each class's
     firing rates changed and what it is; of the logits, how far confidence and decision move. A

@@ -1,13 +1,17 @@
-"""Pictures looked at otherwise: mirrored, smoothed, or with fewer grey levels."""
+"""Pictures looked at otherwise: mirrored, smoothed, denoised, or with fewer grey levels."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 LEVELS = 8  # of 3 bits
+REACH = 2  # pixels that a bilateral filter looks to each side
+NEAR = 1.5  # pixels: the deviation of its weights in place
+ALIKE = 0.15  # of pixels in [0, 1]: their deviation in brightness, above steps of attacks
 
 
 def fewer_levels(images: Tensor) -> Tensor:
@@ -29,6 +33,27 @@ def smooth(images: Tensor) -> Tensor:
     line = torch.tensor([0.25, 0.5, 0.25], dtype=images.dtype, device=images.device)
     kernel = torch.outer(line, line).expand(channels, 1, 3, 3)
     return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
+
+
+def denoise(images: Tensor) -> Tensor:
+    """Smooth but for edges, by a bilateral filter of 5 x 5 pixels.
+
+    Each pixel becomes the mean of those around it, weighted by Gaussians of how far they are and
+    of how far their channels differ from its own, in the root of the mean square.
+
+    Source:
+        Tomasi & Manduchi 1998, doi:10.1109/ICCV.1998.710815.
+    """
+    height, width = images.shape[2:]
+    padded = F.pad(images, (REACH,) * 4, mode="replicate")
+    total, weights = torch.zeros_like(images), torch.zeros_like(images[:, :1])
+    for down, across in product(range(2 * REACH + 1), repeat=2):
+        moved = padded[..., down : down + height, across : across + width]
+        far = ((down - REACH) ** 2 + (across - REACH) ** 2) / NEAR**2
+        differ = (moved - images).square().mean(1, keepdim=True) / ALIKE**2
+        weight = torch.exp(-(far + differ) / 2)
+        total, weights = total + weight * moved, weights + weight
+    return total / weights
 
 
 def mirror(images: Tensor) -> Tensor:
@@ -61,4 +86,5 @@ PLAIN = Look(_leave, _leave)
 LOOKS: Mapping[str, Look] = {
     "mirrored": Look(mirror, mirror),
     "smoothed": Look(smooth, _leave, removes_detail=True),
+    "denoised": Look(denoise, _leave, removes_detail=True),
 }

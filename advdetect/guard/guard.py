@@ -135,11 +135,11 @@ class Guard:
             per_class: Calibrate each predicted class by itself.
             choose: Choose what the detector leaves open, such as the strength of
                 regularisation, by how it does on families of attacks left out of its fit.
-            passes: Forward passes of an input, 1 to 3: the picture is looked at again, mirrored or
-                smoothed, which finds more; each pass costs as much as the first.
+            passes: Forward passes of an input, 1 to 4: the picture is looked at again, mirrored,
+                denoised or smoothed, which finds more; each pass costs as much as the first.
             gradient: Ask the model how its decision answers to each picture's own detail, which
-                finds more still, for about the price of a pass, and of another where one of the
-                passes smooths; the model must be differentiable.
+                finds more still, for about the price of a pass, and of another for each pass that
+                smooths or denoises; the model must be differentiable.
             units: Cap of units per layer; see ``FeatureExtractor.fit``.
             seed: Chooses the units and the held-back images.
             track: Wraps the batches to show progress.

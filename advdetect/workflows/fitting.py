@@ -74,7 +74,7 @@ def fit_guard(
         false_alarm_rate: Share of clean inputs that may be flagged.
         per_class: Calibrate each predicted class by itself.
         choose: Choose what the detector leaves open by cross-validation over attacks.
-        passes: Forward passes of an input, 1 to 3.
+        passes: Forward passes of an input, 1 to 4.
         gradient: A pass back besides, and one more where a look removes detail: how the decision
             answers to the picture's detail.
         units: Cap of units per layer; a guard's size and price fall with it.

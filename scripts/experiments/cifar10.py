@@ -47,7 +47,7 @@ WORKERS = 2
 
 
 def cifar10(out: Path, data_root: Path | None) -> None:
-    """Guards of one to three passes, with the gradient and without, and every baseline."""
+    """Guards of one to four passes, with the gradient and without, and every baseline."""
     torch.set_num_threads(1)  # a core for each worker
     splits = test_splits(data_root)
     model = load_model(MODEL)

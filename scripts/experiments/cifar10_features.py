@@ -36,27 +36,18 @@ def features(model: LoadedModel, reference: ImageSet, out: Path) -> None:
     # Pictures that were not attacked show what clean ones look like.
     clean = reference.images[attacked : attacked + REFERENCE]
     families = (*DEFAULT, *OF_MORE_PASSES, *OF_GRADIENT, *TRIED)
+    extractor = FeatureExtractor.fit(model.module, clean, families=families, passes=2, track=track)
+    nothing = torch.empty(0, dtype=torch.int64)
+    attacked_images = reference.images[:attacked]
+    rows = fitting_rows(model.module, extractor, attacked_images, run, nothing, track)
+    owner = np.array([column.family for column in extractor.columns])
+    cost = price(model, extractor, reference.images[:BATCH])
     body = []
-    for passes, cases in ((2, of_two_passes(families)), (3, of_three_passes())):
-        asked = [name for name in families if any(name in chosen for _, chosen in cases)]
-        extractor = FeatureExtractor.fit(
-            model.module, clean, families=asked, passes=passes, track=track
-        )
-        rows = fitting_rows(
-            model.module,
-            extractor,
-            reference.images[:attacked],
-            run,
-            torch.empty(0, dtype=torch.int64),
-            track,
-        )
-        owner = np.array([column.family for column in extractor.columns])
-        cost = price(model, extractor, reference.images[:BATCH])
-        for name, chosen in track(cases, "ablation"):
-            columns = np.flatnonzero(np.isin(owner, chosen))
-            seen, unseen = areas(rows, columns, left_out=False), areas(rows, columns, left_out=True)
-            spent = sum(cost[n] for n in chosen)
-            body.append((name, len(columns), *seen, *unseen, f"{spent:.1f}"))
+    for name, chosen in track(cases(families), "ablation"):
+        columns = np.flatnonzero(np.isin(owner, chosen))
+        seen, unseen = areas(rows, columns, left_out=False), areas(rows, columns, left_out=True)
+        spent = sum(cost[n] for n in chosen)
+        body.append((name, len(columns), *seen, *unseen, f"{spent:.1f}"))
     show(
         f"Families of features, {attacked} attacked reference pictures, halves by source: AUROC, "
         f"mean and worst over attacks; milliseconds a batch of {BATCH}, the passes and what is "
@@ -67,7 +58,7 @@ def features(model: LoadedModel, reference: ImageSet, out: Path) -> None:
     )
 
 
-def of_two_passes(families: Sequence[str]) -> list[tuple[str, list[str]]]:
+def cases(families: Sequence[str]) -> list[tuple[str, list[str]]]:
     """What is compared on up to two passes: its name, and the families it has.
 
     The second look, the mirrored one, removes no detail: of one pass or of two, the gradient is
@@ -76,24 +67,18 @@ def of_two_passes(families: Sequence[str]) -> list[tuple[str, list[str]]]:
     own = [*DEFAULT]
     both = [*DEFAULT, *OF_MORE_PASSES]
     every = [*both, *OF_GRADIENT]
-    cases = [("default, one pass", own), ("default, two passes", both)]
-    cases += [("one pass and gradient", [*own, *OF_GRADIENT])]
-    cases += [("two passes and gradient", every)]
-    cases += [(f"{name} alone", [name]) for name in families]
-    cases += [
+    found = [("default, one pass", own), ("default, two passes", both)]
+    found += [("one pass and gradient", [*own, *OF_GRADIENT])]
+    found += [("two passes and gradient", every)]
+    found += [(f"{name} alone", [name]) for name in families]
+    found += [
         (f"two passes and gradient without {name}", [n for n in every if n != name])
         for name in DEFAULT
     ]
-    cases += [("one pass, graph_pooled for graph", ["graph_pooled", *own[:2], *own[3:]])]
-    cases += [(f"one pass and {name}", [*own, name]) for name in TRIED]
-    cases += [(f"two passes and {name}", [*both, name]) for name in TRIED]
-    return cases
-
-
-def of_three_passes() -> list[tuple[str, list[str]]]:
-    """What is compared on three passes."""
-    both = [*DEFAULT, *OF_MORE_PASSES]
-    return [("default, three passes", both), ("three passes and gradient", [*both, *OF_GRADIENT])]
+    found += [("one pass, graph_pooled for graph", ["graph_pooled", *own[:2], *own[3:]])]
+    found += [(f"one pass and {name}", [*own, name]) for name in TRIED]
+    found += [(f"two passes and {name}", [*both, name]) for name in TRIED]
+    return found
 
 
 def areas(rows: KeptRows, columns: NDArray[np.int64], *, left_out: bool) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from experiments.printing import console, show, track
 PLAIN, ROBUST = "cifar10-resnet", "cifar10-robust"
 ATTACKED = 200  # pictures under suite fine
 # Attacked knowingly: on the plain network few are enough to see how it ends.
-KNOWINGLY = {ROBUST: 100, PLAIN: 30}
+KNOWINGLY = {ROBUST: 100, PLAIN: 20}
 STRONGEST = ("linf_strong", 8 / 255)
 
 

@@ -24,10 +24,11 @@ from experiments.printing import console, short, show
 SUITE = "fine"
 SEEDS = (0, 1, 2)
 SURE = 0.9  # a victim less sure than this was uncertain to begin with
-MAIN = "three passes and gradient"
+MAIN = "four passes and gradient"
 # Passes forth, and whether the model is asked for a gradient besides.
 GUARDS = {
-    MAIN: (3, True),
+    MAIN: (4, True),
+    "three passes and gradient": (3, True),
     "two passes and gradient": (2, True),
     "one pass and gradient": (1, True),
     "two passes": (2, False),

@@ -18,7 +18,7 @@ from advdetect.features.sensitivity import (
     alignment,
     removed_alignment,
 )
-from advdetect.features.views import LOOKS, smooth
+from advdetect.features.views import LOOKS
 from advdetect.guard import Guard
 from advdetect.guard.target import GuardTarget
 from advdetect.networks import load_model
@@ -65,23 +65,26 @@ def test_the_gradient_is_that_of_the_lead():
 def test_where_a_look_removes_detail_the_gradient_is_that_of_what_is_left():
     model, images = Linear().eval(), torch.rand(40, 1, 8, 8)
     families = ["stability", "sensitivity"]
-    extractor = FeatureExtractor.fit(model, images, families=families, passes=3)
+    extractor = FeatureExtractor.fit(model, images, families=families, passes=4)
     found = extractor.observe(model, images)
     again = dict(zip(extractor.looks, found.again, strict=True))
     assert {name: seen.alignment is None for name, seen in again.items()} == {
         name: not look.removes_detail for name, look in LOOKS.items()
     }
-    # The class in question stays that of the picture itself, also where smoothing changes it.
-    logits = again["smoothed"].logits
     own = torch.nn.functional.one_hot(found.predicted, 3)
-    assert (logits.argmax(1) != found.predicted).any()
-    others = logits.masked_fill(own.bool(), -torch.inf).softmax(1)
-    slope = torch.einsum("nk,kchw->nchw", own - others, model.weights.detach())
-    expected = removed_alignment(images - smooth(images), slope)
-    torch.testing.assert_close(again["smoothed"].alignment, expected, rtol=1e-4, atol=1e-5)
-    assert torch.equal(extractor.rows(found)[:, -len(REMOVED) :], again["smoothed"].alignment)
-    assert [column.meaning for column in extractor.columns[-len(REMOVED) :]] == [
-        f"{name} (smoothed)" for name in REMOVED
+    asked = [look for look in extractor.looks if LOOKS[look].removes_detail]
+    rows = extractor.rows(found)[:, len(extractor.columns) - len(asked) * len(REMOVED) :]
+    for look, said in zip(asked, rows.chunk(len(asked), dim=1), strict=True):
+        # The class in question stays that of the picture itself, also where the look changes it.
+        logits = again[look].logits
+        assert (logits.argmax(1) != found.predicted).any()
+        others = logits.masked_fill(own.bool(), -torch.inf).softmax(1)
+        slope = torch.einsum("nk,kchw->nchw", own - others, model.weights.detach())
+        expected = removed_alignment(images - LOOKS[look].change(images), slope)
+        torch.testing.assert_close(again[look].alignment, expected, rtol=1e-4, atol=1e-5)
+        assert torch.equal(said, again[look].alignment)
+    assert [column.meaning for column in extractor.columns[-rows.shape[1] :]] == [
+        f"{name} ({look})" for look in asked for name in REMOVED
     ]
 
 
@@ -91,7 +94,7 @@ def test_where_a_look_removes_detail_the_gradient_is_that_of_what_is_left():
         (1, False, {"bits", "neighbors", "graph", "magnitudes", "logits"}),
         (1, True, {"logits", "sensitivity"}),
         (2, False, {"logits", "stability"}),
-        (3, True, {"logits", "stability", "sensitivity"}),
+        (4, True, {"logits", "stability", "sensitivity"}),
     ],
 )
 def test_a_distance_counts_what_is_of_the_decision_where_the_model_is_asked_more(
@@ -107,11 +110,12 @@ def test_a_distance_counts_what_is_of_the_decision_where_the_model_is_asked_more
     rising = [column for column in extractor.columns if column.rising]
     assert {column.family for column in rising} == ({"sensitivity"} if gradient else set())
     directions = 3 * 2 * 2  # on two scales, of brightness and of colour
-    assert len(rising) == gradient * directions * (1 + (passes == 3))
+    removing = sum(LOOKS[look].removes_detail for look in extractor.looks)
+    assert len(rising) == gradient * directions * (1 + removing)
     assert all(column.meaning.startswith("gradient along") for column in rising)
 
 
-@pytest.mark.parametrize("passes", [2, 3])
+@pytest.mark.parametrize("passes", [2, 4])
 def test_many_images_are_looked_at_in_parts(small, digits, passes):
     images = digits["reference"].images[: 2 * BACK + 7]
     extractor = FeatureExtractor.fit(small.module, images, passes=passes, gradient=True, units=64)
@@ -120,7 +124,7 @@ def test_many_images_are_looked_at_in_parts(small, digits, passes):
     torch.testing.assert_close(whole, torch.cat(parts), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("passes", [1, 2, 3])
+@pytest.mark.parametrize("passes", [1, 2, 4])
 def test_asking_for_the_gradient_adds_one_family_and_leaves_nothing_behind(small, digits, passes):
     images = digits["reference"].images[:40].clone()
     model = copy.deepcopy(small.module)
@@ -147,10 +151,10 @@ def test_soft_rows_of_an_attacker_are_differentiated_twice():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(144, 3))
     model = model.double().eval()
     images = torch.rand(4, 1, 8, 8, dtype=torch.float64)
-    looks, units = ("smoothed",), {"1": torch.arange(144)}
+    looks, units = ("smoothed", "denoised"), {"1": torch.arange(144)}
     extractor = FeatureExtractor(units, {"sensitivity": SensitivityFeatures(3, (), looks)}, looks)
     asked = torch.tensor(["gradient along" in column.meaning for column in extractor.columns])
-    assert asked.sum() == 2 * len(REMOVED)
+    assert asked.sum() == 3 * len(REMOVED)
     direction = torch.randn_like(images)
 
     def said(step, at=images):
@@ -171,7 +175,7 @@ def test_attacked_pictures_give_themselves_away_and_noisy_ones_do_not():
     hit, noise = by_name["linf_pgd"], by_name["linf_uniform_noise"]
     step = by_name["linf_fgsm"]
     families = ["stability", "sensitivity"]
-    extractor = FeatureExtractor.fit(model, some.images[:20], families=families, passes=3)
+    extractor = FeatureExtractor.fit(model, some.images[:20], families=families, passes=4)
 
     def auroc(images, kind):
         clean, found = (agreement(extractor, model, part, kind) for part in (some.images, images))
@@ -185,7 +189,7 @@ def test_attacked_pictures_give_themselves_away_and_noisy_ones_do_not():
         assert 0.35 < auroc(noise.adversarial, kind) < 0.6
 
 
-@pytest.mark.parametrize("passes", [1, 3])
+@pytest.mark.parametrize("passes", [1, 4])
 def test_a_guard_that_asks_for_the_gradient_is_saved_and_loaded(small, digits, tmp_path, passes):
     images = digits["reference"].images
     guard = asking(small.module, images[:300], passes)
@@ -201,7 +205,7 @@ def test_someone_who_knows_the_guard_can_follow_the_alignment(small, digits, kin
     """A guard whose score gives no gradient would only seem to hold."""
     images = digits["reference"].images
     families = ["stability", "sensitivity"]
-    extractor = FeatureExtractor.fit(small.module, images[:200], families=families, passes=3)
+    extractor = FeatureExtractor.fit(small.module, images[:200], families=families, passes=4)
     some = images[:100]
     pixels = some.clone().requires_grad_()
     steering = agreement(extractor, small.module, pixels, kind, sharpness=4.0)
@@ -212,7 +216,7 @@ def test_someone_who_knows_the_guard_can_follow_the_alignment(small, digits, kin
     assert fell.double().mean() > 0.8
 
 
-@pytest.mark.parametrize("passes", [1, 3])
+@pytest.mark.parametrize("passes", [1, 4])
 def test_an_attacker_is_told_what_the_guard_says(small, digits, passes):
     images = digits["reference"].images
     guard = asking(small.module, images[:300], passes)

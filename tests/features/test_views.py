@@ -1,0 +1,55 @@
+"""A picture looked at without its noise, pixel by pixel and by what is left of edges."""
+
+import math
+
+import pytest
+import torch
+
+from advdetect.features.views import ALIKE, NEAR, REACH, denoise
+
+
+def by_hand(picture, row, column):
+    """The weighted mean around one pixel of ``(c, h, w)``."""
+    _, height, width = picture.shape
+    own, total, weights = picture[:, row, column], 0, 0
+    for down in range(-REACH, REACH + 1):
+        for across in range(-REACH, REACH + 1):
+            # Beyond the edge the last pixel counts again.
+            other = picture[
+                :, min(max(row + down, 0), height - 1), min(max(column + across, 0), width - 1)
+            ]
+            differ = math.sqrt((other - own).square().mean().item())
+            weight = math.exp(-(down**2 + across**2) / (2 * NEAR**2) - differ**2 / (2 * ALIKE**2))
+            total, weights = total + weight * other, weights + weight
+    return total / weights
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_denoising_is_a_bilateral_filter(channels):
+    torch.manual_seed(0)
+    picture = torch.rand(channels, 6, 7, dtype=torch.float64)
+    found = denoise(picture[None])[0]
+    for row, column in ((0, 0), (3, 3), (5, 6), (2, 5)):
+        torch.testing.assert_close(found[:, row, column], by_hand(picture, row, column))
+
+
+def test_noise_goes_and_edges_stay():
+    torch.manual_seed(0)
+    picture = torch.zeros(1, 3, 32, 32)
+    picture[..., 16:] = 1
+    noise = 8 / 255 * torch.randn(picture.shape).sign()
+    left = denoise(picture + noise) - picture
+    assert left.square().mean() < 0.2 * noise.square().mean()
+    torch.testing.assert_close(denoise(picture), picture, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_tiny_pictures_and_those_of_one_colour(size):
+    plain = torch.full((2, 1, size, size), 0.3)
+    torch.testing.assert_close(denoise(plain), plain)
+
+
+def test_gradients_flow_through():
+    torch.manual_seed(0)
+    images = torch.rand(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(denoise, images)
