@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from advdetect.detectors.base import Classes, ColumnRoles, Rows
-from advdetect.detectors.reference import FAR, RIDGE, TINY, CleanReference, KeptTensors, copied
+from advdetect.detectors.kept_tensors import KeptTensors
+from advdetect.detectors.reference import FAR, RIDGE, TINY, CleanReference, copied
 
 
 @final

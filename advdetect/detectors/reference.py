@@ -1,6 +1,6 @@
 """What clean rows look like: the coordinates in which detectors see what is unusual."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Self, final
 
 import numpy as np
@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from advdetect.detectors.base import Classes, Rows
+from advdetect.detectors.kept_tensors import KeptTensors
 
 QUANTILES = (np.arange(20) + 0.5) / 20
 NORMAL = ndtri(QUANTILES)
@@ -140,32 +141,6 @@ class CleanReference:
             chosen = predicted == c
             i = self._position.get(c, len(centres) - 1)
             yield chosen, normal[chosen] - centres[i], maps[self.arrays["which"][i]]
-
-
-@final
-class KeptTensors:
-    """Arrays as tensors beside those they are used with; a service asks with every batch.
-
-    Args:
-        arrays: By name.
-        names: Of those wanted, in order; what is not there is passed over.
-    """
-
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> None:
-        self._arrays = [arrays[name] for name in names if name in arrays]
-        self._kept: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-
-    def like(self, rows: Tensor) -> list[Tensor]:
-        """On the device of ``rows``; numbers in its precision, indices as they are."""
-        key = (rows.dtype, rows.device)
-        if key not in self._kept:
-            # A tensor made in inference mode could never be asked for a gradient again.
-            with torch.inference_mode(False):
-                self._kept[key] = [
-                    torch.tensor(a, dtype=rows.dtype if a.dtype.kind == "f" else None).to(key[1])
-                    for a in self._arrays
-                ]
-        return self._kept[key]
 
 
 def distance(whitened: Rows) -> Rows:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 LEVELS = 8  # of 3 bits
 REACH = 2  # pixels that a bilateral filter looks to each side
 NEAR = 1.5  # pixels: the deviation of its weights in place
-ALIKE = 0.15  # of pixels in [0, 1]: their deviation in brightness, above steps of attacks
+ALIKE = 0.15  # of values in [0, 1]: the same in value; above the steps of attacks, below edges
 
 
 def fewer_levels(images: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def smooth(images: Tensor) -> Tensor:
 
 
 def denoise(images: Tensor) -> Tensor:
-    """Smooth but for edges, by a bilateral filter of 5 x 5 pixels.
+    """Smooth ``(n, c, h, w)`` pixels but for edges, by a bilateral filter of 5 x 5 pixels.
 
     Each pixel becomes the mean of those around it, weighted by Gaussians of how far they are and
     of how far their channels differ from its own, in the root of the mean square.

@@ -162,9 +162,8 @@ class KeptRows:
 
 def roles_of(columns: Sequence[Column]) -> ColumnRoles | None:
     """The roles that features' columns have in a distance; ``None`` where all have the same."""
-    counted, rising = (
-        np.array(mask) for mask in ([c.counted for c in columns], [c.rising for c in columns])
-    )
+    counted = np.array([column.counted for column in columns])
+    rising = np.array([column.rising for column in columns])
     return ColumnRoles(counted, rising) if rising.any() or not counted.all() else None
 
 

@@ -13,7 +13,7 @@ from advdetect.errors import FileError, InputError
 from advdetect.features import FeatureExtractor
 from advdetect.features.base import Observation
 from advdetect.features.stability import StabilityFeatures
-from advdetect.features.views import LOOKS, mirror, smooth
+from advdetect.features.views import LOOKS
 from advdetect.guard import Guard
 from advdetect.guard.files import seal
 
@@ -66,26 +66,6 @@ def test_what_becomes_of_the_decision(fitted):
     sure = 1 / (1 + math.exp(-2))
     assert found["softmax moved"].item() == pytest.approx(2 * (sure - 0.5), rel=1e-5)
     assert found["log of own probability again"].item() == pytest.approx(math.log(0.5), abs=1e-5)
-
-
-def test_smoothing_by_hand():
-    dot = torch.zeros(1, 2, 5, 5)
-    dot[0, 1, 2, 2] = 16
-    expected = torch.zeros(1, 2, 5, 5)
-    expected[0, 1, 1:4, 1:4] = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
-    assert torch.equal(smooth(dot), expected)
-
-
-def test_smoothing_leaves_an_even_picture_to_its_edge():
-    even = torch.full((1, 3, 4, 4), 0.3)
-    torch.testing.assert_close(smooth(even), even)
-
-
-def test_mirroring_by_hand():
-    picture = torch.arange(6.0).view(1, 1, 2, 3)
-    assert mirror(picture).tolist() == [[[[2, 1, 0], [5, 4, 3]]]]
-    vectors = torch.arange(6.0).view(2, 3)
-    assert torch.equal(mirror(vectors), vectors)
 
 
 class Columns(nn.Module):

@@ -1,11 +1,31 @@
-"""A picture looked at without its noise, pixel by pixel and by what is left of edges."""
+"""Pictures looked at otherwise, pixel by pixel."""
 
 import math
 
 import pytest
 import torch
 
-from advdetect.features.views import ALIKE, NEAR, REACH, denoise
+from advdetect.features.views import ALIKE, NEAR, REACH, denoise, mirror, smooth
+
+
+def test_smoothing_by_hand():
+    dot = torch.zeros(1, 2, 5, 5)
+    dot[0, 1, 2, 2] = 16
+    expected = torch.zeros(1, 2, 5, 5)
+    expected[0, 1, 1:4, 1:4] = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
+    assert torch.equal(smooth(dot), expected)
+
+
+def test_smoothing_leaves_an_even_picture_to_its_edge():
+    even = torch.full((1, 3, 4, 4), 0.3)
+    torch.testing.assert_close(smooth(even), even)
+
+
+def test_mirroring_by_hand():
+    picture = torch.arange(6.0).view(1, 1, 2, 3)
+    assert mirror(picture).tolist() == [[[[2, 1, 0], [5, 4, 3]]]]
+    vectors = torch.arange(6.0).view(2, 3)
+    assert torch.equal(mirror(vectors), vectors)
 
 
 def by_hand(picture, row, column):
