@@ -22,11 +22,16 @@ def fit(
         float, typer.Option(help="Share of clean inputs that may be flagged.")
     ] = 0.05,
     per_class: Annotated[
-        bool, typer.Option(help="Calibrate each predicted class by itself.")
+        bool, typer.Option("--per-class", help="Calibrate each predicted class by itself.")
     ] = False,
-    choose: Annotated[
-        bool, typer.Option(help="Choose regularisation by leaving out each family of attacks.")
-    ] = True,
+    no_choose: Annotated[
+        bool,
+        typer.Option(
+            "--no-choose",
+            help="Do not choose regularisation, and a distance's weight, by leaving out each "
+            "family of attacks.",
+        ),
+    ] = False,
     passes: Annotated[
         int,
         typer.Option(
@@ -82,7 +87,7 @@ def fit(
             detector=detector,
             false_alarm_rate=false_alarm_rate,
             per_class=per_class,
-            choose=choose,
+            choose=not no_choose,
             passes=passes,
             gradient=gradient,
             units=UNITS if units is None else units,

@@ -57,6 +57,7 @@ def test_help_shows_an_example(advdetect, command):
     assert result.exit_code == 0
     assert f"Example: advdetect {command}" in " ".join(result.stdout.split())
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
+    assert "…" not in result.stdout, "an option's name is cut off"
 
 
 def test_help_names_every_command(advdetect):
