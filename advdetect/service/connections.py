@@ -64,7 +64,9 @@ class HurriedProtocol(Protocol):
         answering = self.cycle is not None and not self.cycle.response_complete
         self._looks = self._looks + 1 if self.cycle is self._last else 0
         if self._looks and not answering:
+            # It stays until what is left of the last answer is read; for no longer than an answer.
             self.transport.close()
+            self._look = self.loop.call_later(UNREAD * self._patience, self.transport.abort)
             return
         if self._looks > UNREAD:
             self.transport.abort()
