@@ -1,4 +1,4 @@
-"""Argument checks that several modules share. Each raises InputError or passes."""
+"""Argument checks that several modules share. Each raises an error or passes."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from advdetect.errors import InputError
+from advdetect.errors import InputError, ModelError
 
 Value = TypeVar("Value")
 
@@ -64,6 +64,19 @@ def check_images(images: Tensor, *, shape: tuple[int, int, int] | None = None) -
             f"pixels must lie in [0, 1], got [{low:.4g}, {high:.4g}]: give the model raw pixels, "
             "its normalisation belongs inside it"
         )
+
+
+def check_logits(logits: object, name: str = "the model") -> None:
+    """Require ``(n, classes)`` of a model that tells at least two classes apart.
+
+    Raises:
+        ModelError: it is something else.
+    """
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(f"expected {name} to return (n, classes) logits, got {got}")
+    if logits.shape[1] < 2:
+        raise ModelError(f"expected logits of {name} for at least 2 classes, got 1")
 
 
 def check_labels(labels: Tensor, n: int, classes: int | None = None) -> None:

@@ -16,7 +16,7 @@ from advdetect.attacks.changes import jpeg
 from advdetect.attacks.foolbox_attacks import foolbox
 from advdetect.attacks.freezing import channels_last, frozen
 from advdetect.attacks.tables import ATTACKS
-from advdetect.checks import check_labels, pick
+from advdetect.checks import check_labels, check_logits, pick
 from advdetect.errors import InputError, ModelError
 
 
@@ -189,11 +189,7 @@ class _Counted(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         self.forwards += len(images)
         logits = self.model(images)
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ModelError(f"expected the model to return (n, classes) logits, got {got}")
-        if logits.shape[1] < 2:
-            raise ModelError("expected logits of at least 2 classes, got 1: nothing to confuse")
+        check_logits(logits)
         if images.requires_grad and not logits.requires_grad:
             raise ModelError(
                 "the model passes no gradient back to its images, which this attack needs: "

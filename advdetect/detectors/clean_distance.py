@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advdetect.detectors.base import Classes, ColumnRoles, Rows
 from advdetect.detectors.kept_tensors import KeptTensors
-from advdetect.detectors.reference import FAR, RIDGE, TINY, CleanReference, copied
+from advdetect.detectors.reference import FAR, RIDGE, TINY, CleanReference, copied, varying
 
 
 @final
@@ -44,10 +44,7 @@ class CleanDistance:
         if roles is None:
             return cls(CleanReference.fit(rows, predicted).arrays)
         arrays = CleanReference.fit(rows, predicted, roles.counted).arrays
-        # A column that is the same in all clean rows, such as one of colour in grey pictures,
-        # says nothing of how far is unusual.
-        varies = rows.std(0) > 1e-9 + 1e-6 * np.abs(rows.mean(0))
-        rising = np.flatnonzero(roles.rising & varies)
+        rising = np.flatnonzero(roles.rising & varying(rows))
         if len(rising):
             known = rows[:, rising]
             usual = np.stack([known.mean(0), known.std(0)])

@@ -20,7 +20,8 @@ class ConformalCalibration:
     Args:
         scores: ``(n,)`` scores of clean inputs that fitting has not seen, higher is more
             adversarial.
-        predicted: ``(n,)`` predicted classes; given, each class is calibrated by itself.
+        predicted: ``(n,)`` predicted classes; given, each class is calibrated by itself, one that
+            does not occur by the scores of all.
 
     Raises:
         InputError: no scores, or scores that are not finite.
@@ -49,16 +50,20 @@ class ConformalCalibration:
             predicted: ``(n,)`` predicted classes, needed where classes are calibrated apart.
 
         Returns:
-            ``(n,)`` in (0, 1]. A class without a calibration input gets 1: nothing can be said.
+            ``(n,)`` in (0, 1].
         """
         values = np.asarray(scores, np.float64)
-        groups = np.full(len(values), -1) if self.predicted is None else np.asarray(predicted)
-        result = np.ones(len(values))
-        for c, known in self._sorted.items():
-            rows = groups == c
-            at_least = len(known) - np.searchsorted(known, values[rows], side="left")
-            result[rows] = (1 + at_least) / (len(known) + 1)
+        result = _p_values(np.sort(self.scores), values)
+        if self.predicted is not None:
+            for c, known in self._sorted.items():
+                rows = np.asarray(predicted) == c
+                result[rows] = _p_values(known, values[rows])
         return result
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Clean inputs behind each class that is calibrated apart; empty where none is."""
+        return {str(c): len(known) for c, known in self._sorted.items() if c >= 0}
 
     def check_enough(self, false_alarm_rate: float) -> None:
         """Require enough clean inputs for p-values as small as ``false_alarm_rate``.
@@ -74,6 +79,11 @@ class ConformalCalibration:
 
     def _of(self, c: int) -> NDArray[np.float64]:
         return self.scores if c < 0 else self.scores[self.predicted == c]
+
+
+def _p_values(known: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    at_least = len(known) - np.searchsorted(known, values, side="left")
+    return (1 + at_least) / (len(known) + 1)
 
 
 def check_enough(n: int, false_alarm_rate: float, where: str = "") -> None:

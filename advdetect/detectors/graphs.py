@@ -33,7 +33,7 @@ class MainDirections:
         bent = _bend(whitened)
         centre = bent.mean(0)
         _, _, directions = np.linalg.svd(bent - centre, full_matrices=False)
-        return cls(centre, directions[:count].T)
+        return cls(centre, np.ascontiguousarray(directions[:count].T))
 
     def __call__(self, whitened: Rows) -> Rows:
         """Coordinates ``(n, k)`` along the directions."""

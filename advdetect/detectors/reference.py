@@ -72,7 +72,8 @@ class CleanReference:
         known = np.isin(predicted, classes)
         residual = normal - centres[-1]
         residual[known] = normal[known] - centres[np.searchsorted(classes, predicted[known])]
-        scale = np.maximum(residual.std(0), 1e-6)
+        # What does not vary says nothing of how far is unusual: its directions are left out.
+        scale = np.where(varying(rows), np.maximum(residual.std(0), 1e-6), np.inf)
         residual /= scale
         pooled = residual.T @ residual / len(rows)
         total = (normal - centres[-1]) / scale
@@ -141,6 +142,11 @@ class CleanReference:
             chosen = predicted == c
             i = self._position.get(c, len(centres) - 1)
             yield chosen, normal[chosen] - centres[i], maps[self.arrays["which"][i]]
+
+
+def varying(rows: Rows) -> NDArray[np.bool_]:
+    """Which columns ``(d,)`` vary by more than rounding."""
+    return rows.std(0) > 1e-9 + 1e-6 * np.abs(rows.mean(0))
 
 
 def distance(whitened: Rows) -> Rows:

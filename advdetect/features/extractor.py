@@ -7,7 +7,7 @@ from typing import Any, Self, final
 import torch
 from torch import Tensor, nn
 
-from advdetect.checks import pick
+from advdetect.checks import check_logits, pick
 from advdetect.errors import InputError, ModelError
 from advdetect.features.base import Feature, Observation
 from advdetect.features.passes import Passes, join
@@ -18,6 +18,7 @@ from advdetect.networks.ensemble import member_of
 
 UNITS = 2048
 BATCH = 250
+LARGEST = 6e4  # what half precision holds, in which rows are kept
 TRIED = 500  # reference images that choose the looks
 
 Track = Callable[[Sequence[Tensor], str], Iterable[Tensor]]
@@ -108,7 +109,7 @@ class FeatureExtractor:
         """
         if passes not in range(1, 2 + len(LOOKS)):
             raise InputError(f"passes must be 1 to {1 + len(LOOKS)}, got {passes}")
-        chosen, classes = _choose_units(model, images[:2], units, seed)
+        chosen, classes = _choose_units(model, images[:3], units, seed)
         layers = tuple(chosen)
         if families is None:
             several = len({member_of(layer) for layer in layers}) > 1
@@ -155,7 +156,10 @@ class FeatureExtractor:
 
     def rows(self, observation: Observation) -> Tensor:
         """Describe inputs: ``(n, len(columns))``, each row by its own input alone."""
-        return torch.cat([f.rows(observation) for f in self.features.values()], dim=1)
+        # Where a model runs in mixed precision, its numbers are as coarse; what they say is not.
+        with torch.autocast(observation.logits.device.type, enabled=False):
+            rows = torch.cat([f.rows(observation) for f in self.features.values()], dim=1)
+        return rows.clamp(-LARGEST, LARGEST)
 
     def to(self, device: torch.device | str) -> "FeatureExtractor":
         """Move what was learnt to a device."""
@@ -208,7 +212,10 @@ def _choose_units(
 ) -> tuple[dict[str, Tensor], int]:
     """Choose units of every layer, and count the classes."""
     with torch.no_grad(), record(model) as recording:
-        classes = model(images).shape[1]
+        logits = model(images)
+        check_logits(logits)
+        if logits.dtype == torch.float64:
+            raise ModelError("the model computes in double precision: give model.float()")
         activations = recording.activations
     generator = torch.Generator().manual_seed(seed)
     chosen: dict[str, Tensor] = {}
@@ -220,7 +227,7 @@ def _choose_units(
         chosen[name] = order.sort().values.to(images.device)
     if not chosen:
         raise ModelError("no layer of the model has one row of activations per input")
-    return chosen, classes
+    return chosen, logits.shape[1]
 
 
 def _calmest(model: nn.Module, images: Tensor) -> tuple[str, ...]:

@@ -59,7 +59,9 @@ class Passes:
                 self._look(model, images, sharpness, LOOKS[name], seen.predicted)
                 for name in self.looks
             )
-        return replace(seen, views=views, again=again)
+        seen = replace(seen, views=views, again=again)
+        # A model may ask for gradients by itself.
+        return seen.truth() if sharpness is None else seen
 
     def _look(
         self,
@@ -110,9 +112,9 @@ class Passes:
                     "needs: remove detach, no_grad or argmax from its forward, or fit without it"
                 )
             if look is PLAIN:
-                found = alignment(pixels, gradient)
+                found = alignment(wide(pixels), wide(gradient))
             else:
-                found = removed_alignment(pixels - shown, gradient)
+                found = removed_alignment(wide(pixels) - wide(shown), wide(gradient))
             seen = replace(seen, alignment=found)
             return seen if attacked else seen.truth()
 
@@ -131,7 +133,13 @@ class Passes:
             return self._keep(layer, look.back(pre_activation))
 
         with record(model, list(self.units), keep=keep, sharpness=slopes) as recording:
-            logits = model(shown)
+            logits = wide(model(shown))
+        if not torch.isfinite(logits.detach()).all():
+            broken = (~torch.isfinite(logits.detach()).all(1)).nonzero().squeeze(1).tolist()
+            raise ModelError(
+                f"the model's logits are not finite for {len(broken)} of {len(logits)} images, "
+                f"the first of them number {broken[0]}: nothing can be said of those"
+            )
         kept, means = dict(recording.activations), {}
         if self.means:
             for name, both in kept.items():
@@ -140,13 +148,18 @@ class Passes:
         return Observation(logits, kept, sharpness, means)
 
     def _keep(self, layer: str, pre_activation: Tensor) -> Tensor:
-        units = pre_activation.flatten(1).index_select(1, self.units[layer])
+        units = wide(pre_activation).flatten(1).index_select(1, self.units[layer])
         if not self.means:
             return units
         # The second axis holds channels, in convolutions as in vectors.
-        outputs = pre_activation.relu()
+        outputs = wide(pre_activation).relu()
         means = outputs if outputs.ndim == 2 else outputs.flatten(2).mean(2)
         return torch.cat([units, means], dim=1)
+
+
+def wide(values: Tensor) -> Tensor:
+    """In single precision where a model computes in half: features do not."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def join(observations: Sequence[Observation]) -> Observation:

@@ -8,6 +8,7 @@ all the rest, and would need mending after an exception.
 
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -144,7 +145,7 @@ def record(
     Transformer layers leave torch's fused path, which differs in the last digits.
 
     Args:
-        model: Any module but a scripted or compiled one; one pass at a time.
+        model: Any module but a scripted or compiled one. Passes of other threads are not seen.
         layers: Names or ``fnmatch`` patterns of the layers to keep; None keeps all.
         keep: Given a layer's name and pre-activation, what to keep of it, such as a sample of
             its units; ``bits`` are then those of what was kept. None keeps all, which costs a
@@ -196,14 +197,18 @@ class _Calls(TorchFunctionMode):
         self._model = model
         self._paths = paths
         self._recording = recording
+        self._thread = threading.get_ident()
 
     def enter(self, _model: nn.Module, _inputs: object) -> None:
+        if threading.get_ident() != self._thread:
+            return
         running = [module for module in _running_modules() if module is self._model]
         if len(running) == 1:  # a model may call itself, with an image made a batch, say
             self._recording._restart()
 
     def leave(self, _model: nn.Module, _inputs: object, _output: object) -> None:
-        self._recording._finish()
+        if threading.get_ident() == self._thread:
+            self._recording._finish()
 
     def __torch_function__(
         self,

@@ -16,7 +16,7 @@ from advdetect.attacks.running import fingerprints
 from advdetect.checks import check_images, pick
 from advdetect.detectors import DETECTORS, Detector
 from advdetect.detectors.conformal import ConformalCalibration, check_enough
-from advdetect.errors import InputError
+from advdetect.errors import InputError, ModelError
 from advdetect.features import FeatureExtractor
 from advdetect.features.base import Observation
 from advdetect.features.extractor import UNITS, Track, untracked
@@ -225,7 +225,13 @@ class Guard:
 
         Raises:
             InputError: another shape than the guard was fitted on, or values outside [0, 1].
+            ModelError: the model is in training mode, or its logits are not finite.
         """
+        if self.model.training:
+            raise ModelError(
+                "the guard's model is in training mode, where a verdict would depend on the other "
+                "inputs: call model.eval()"
+            )
         check_images(images, shape=self.input_shape)
         return self.judge(self.extractor.observe(self.model, images))
 

@@ -15,7 +15,6 @@ from advdetect.guard.rows import KeptRows, roles_of
 
 HELD_BACK = 0.3
 REFERENCE_SHARE = 0.4
-LARGEST = 6e4  # what half precision holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,7 @@ def fitting_rows(
             sources.append(result.source.cpu()[usable])
     origin = [torch.full((len(rows),), i) for i, (rows, _) in enumerate(parts)]
     # Rounded to what a guard's file holds, so that a guard read back refits to the same numbers.
-    rows = torch.cat([rows for rows, _ in parts]).clamp(-LARGEST, LARGEST).half().float()
+    rows = torch.cat([rows for rows, _ in parts]).half().float()
     return KeptRows(
         rows,
         torch.cat([predicted for _, predicted in parts]),

@@ -10,7 +10,7 @@ import torch
 from advdetect import storage
 from advdetect.attacks import AttackRun, Budget, choose_budgets
 from advdetect.attacks.running import CHUNK, join, plan
-from advdetect.checks import check_images, check_labels
+from advdetect.checks import check_images, check_labels, check_logits
 from advdetect.data import ImageSet
 from advdetect.errors import FileError, InputError, ModelError
 from advdetect.networks import LoadedModel
@@ -176,9 +176,7 @@ def check_fit(model: LoadedModel, images: ImageSet) -> None:
             f"{model.name} fails on images of shape {images.shape} (channels, height, width) of "
             f"{images.name}: {reason}"
         ) from error
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
-        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(f"{model.name} gives no (n, classes) logits, but {found}")
+    check_logits(logits, model.name)
     check_labels(images.labels, len(images), logits.shape[1])
 
 

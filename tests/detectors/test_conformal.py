@@ -22,8 +22,10 @@ def test_the_order_of_calibration_does_not_matter():
 def test_classes_are_calibrated_apart():
     calibration = ConformalCalibration([1.0, 2.0, 10.0, 20.0, 30.0], [0, 0, 1, 1, 1])
     found = calibration.p_values([5.0, 5.0, 25.0, 5.0], [0, 1, 1, 2])
-    # Class 2 has no clean input: nothing can be said of it.
-    np.testing.assert_allclose(found, [1 / 3, 1, 0.5, 1])
+    # Class 2 has no clean input: it is held against those of all.
+    np.testing.assert_allclose(found, [1 / 3, 1, 0.5, 4 / 6])
+    assert calibration.counts == {"0": 2, "1": 3}
+    assert ConformalCalibration([1.0, 2.0]).counts == {}
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1, 0.5])

@@ -155,3 +155,16 @@ def test_gradients_flow_after_rows_were_judged_in_inference_mode(clean):
     inputs = torch.tensor(rows, requires_grad=True)
     reference.soft_whiten(inputs, torch.tensor(predicted)).sum().backward()
     assert inputs.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("constant", [0.0, 700.0])
+def test_a_column_that_does_not_vary_says_nothing(clean, constant):
+    rows, predicted = clean
+    held = np.full((len(rows), 1), constant)
+    reference = CleanReference.fit(np.hstack([rows, held]), predicted)
+    new = np.hstack([rows, held + [[1e-3]]])
+    expected = CleanReference.fit(rows, predicted).whiten(rows, predicted)
+    np.testing.assert_allclose(
+        (reference.whiten(new, predicted) ** 2).sum(1), (expected**2).sum(1), rtol=1e-5
+    )
+    np.testing.assert_allclose(reference.parts(new, predicted)[:, 2], 0, atol=1e-12)

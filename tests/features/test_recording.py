@@ -1,6 +1,8 @@
 import copy
 import pickle
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -588,3 +590,27 @@ def test_without_a_sharpness_the_slope_is_a_step():
         out = model(z)
     (slope,) = torch.autograd.grad(out.sum(), z)
     assert slope.tolist() == [[0, 1]]
+
+
+def test_threads_do_not_see_each_other():
+    """Each waits in the middle of its pass until the other is there, too."""
+    both = threading.Barrier(2, timeout=30)
+
+    def forward(doubled):
+        first = F.relu(doubled)
+        both.wait()
+        return F.relu(first - 3)
+
+    model = Calling(forward)
+
+    def recorded(images):
+        with record(model) as recording:
+            model(images)
+        return list(recording.activations.values())
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(recorded, [IMAGES, -IMAGES]))
+    for sign, activations in zip((1, -1), found, strict=True):
+        first, second = activations
+        torch.testing.assert_close(first, sign * DOUBLED)
+        torch.testing.assert_close(second, first.relu() - 3)
