@@ -4,6 +4,7 @@ Every interval is of 95 % unless told otherwise. Where there is no example there
 ``NONE``, whose ``n`` is 0 and whose other fields are ``None`` (JSON knows no NaN).
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -234,46 +235,54 @@ def mean(values: ArrayLike, *, confidence: float = 0.95) -> Estimate:
 
 
 def false_alarm_interval(
-    nominal: float, calibration: int, evaluation: int, *, confidence: float = 0.95
+    nominal: float,
+    calibration: int | Sequence[int],
+    evaluation: int | Sequence[int],
+    *,
+    confidence: float = 0.95,
 ) -> tuple[float, float]:
     """Where the observed false-alarm rate of a perfectly calibrated guard falls.
 
     Calibration images are a sample as well. Given them, a clean input is flagged (its p-value
     is at most ``nominal``) with a chance drawn from Beta(k, calibration + 1 - k), where
     k = floor(nominal (calibration + 1)); so the false alarms among the evaluation images are
-    beta-binomial. Scores are taken as free of ties, and calibrated over all classes at once.
+    beta-binomial. Where classes are calibrated apart each has its own law, and they are
+    independent. Scores are taken as free of ties.
 
     Args:
         nominal: The nominal false-alarm rate, in (0, 1).
-        calibration: Clean images behind the p-values.
-        evaluation: Clean images on which false alarms are counted.
+        calibration: Clean images behind the p-values; of each class calibrated apart.
+        evaluation: Clean images on which false alarms are counted; of each class likewise.
         confidence: Of the interval.
 
     Returns:
-        Lowest and highest rate of the central interval; it holds at least ``confidence``.
+        Lowest and highest rate of the central interval; it holds at least ``confidence``. Both
+        are 0 where calibration images are so few that no p-value reaches ``nominal``.
 
     Raises:
-        InputError: a rate outside (0, 1), no evaluation image, or so few calibration images
-            that no p-value reaches ``nominal``.
+        InputError: a rate outside (0, 1), no calibration or evaluation image, or classes of
+            the one and not of the other.
 
     Source:
         Vovk 2012, arXiv:1209.2673, proposition 2a (the beta law).
     """
     if not 0 < nominal < 1:
         raise InputError(f"a false-alarm rate lies between 0 and 1, got {nominal:g}")
-    if evaluation < 1:
-        raise InputError(f"expected at least one evaluation image, got {evaluation}")
+    behind, counted = (np.atleast_1d(np.asarray(n, np.int64)) for n in (calibration, evaluation))
+    if behind.shape != counted.shape:
+        raise InputError(f"{len(behind)} classes are calibrated, and {len(counted)} evaluated")
+    for what, images in (("calibration", behind), ("evaluation", counted)):
+        if images.sum() < 1:
+            raise InputError(f"expected at least one {what} image, got {images.sum()}")
     _quantile(confidence)
-    # 0.29 * 100 is 28.999999999999996, and a p-value of 29/100 is flagged at 0.29.
-    k = int(np.floor(nominal * (calibration + 1) * (1 + 1e-12)))
-    if k < 1:
-        needed = int(np.ceil(1 / nominal - 1 - 1e-9))
-        raise InputError(
-            f"a false-alarm rate of {nominal:g} needs at least {needed} calibration images, "
-            f"got {calibration}"
-        )
-    law = stats.betabinom(evaluation, k, calibration + 1 - k)
-    low, high = law.ppf([0.5 - confidence / 2, 0.5 + confidence / 2]) / evaluation
+    chances = np.ones(1)
+    for n, m in zip(behind.tolist(), counted.tolist(), strict=True):
+        # 0.29 * 100 is 28.999999999999996, and a p-value of 29/100 is flagged at 0.29.
+        k = int(np.floor(nominal * (n + 1) * (1 + 1e-12)))
+        if k:
+            chances = np.convolve(chances, stats.betabinom(m, k, n + 1 - k).pmf(np.arange(m + 1)))
+    ends = (0.5 - confidence / 2, 0.5 + confidence / 2)
+    low, high = np.searchsorted(np.cumsum(chances), ends) / counted.sum()
     return float(low), float(high)
 
 

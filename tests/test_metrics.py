@@ -231,6 +231,31 @@ def test_a_rate_met_exactly_counts():
     assert false_alarm_interval(0.05, 19, 10)
 
 
+def test_where_no_p_value_is_as_small_nobody_is_flagged():
+    assert false_alarm_interval(0.05, 18, 1000) == (0, 0)
+
+
+def test_false_alarms_of_classes_calibrated_apart_fall_in_their_interval():
+    source = np.random.default_rng(4)
+    behind, counted = [150, 99, 60], [300, 100, 200]
+    found = []
+    for _ in range(1500):
+        flagged = 0
+        for n, m in zip(behind, counted, strict=True):
+            calibration, scores = np.sort(source.normal(size=n)), source.normal(size=m)
+            higher = n - np.searchsorted(calibration, scores)
+            flagged += ((1 + higher) / (n + 1) <= 0.1).sum()
+        found.append(flagged / 600)
+    low, high = false_alarm_interval(0.1, behind, counted)
+    assert np.mean([low <= f <= high for f in found]) == pytest.approx(0.95, abs=0.02)
+    assert false_alarm_interval(0.1, [99], [200]) == false_alarm_interval(0.1, 99, 200)
+
+
+def test_calibrated_apart_they_may_be_too_few():
+    assert false_alarm_interval(0.01, [60] * 10, [300] * 10) == (0, 0)
+    assert false_alarm_interval(0.01, 600, 3000)[0] > 0
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -251,8 +276,9 @@ def test_a_rate_met_exactly_counts():
         (lambda: balanced_accuracy([0, 1], [True]), "true or false, got int64"),
         (lambda: false_alarm_interval(0.0, 99, 10), "between 0 and 1, got 0"),
         (lambda: false_alarm_interval(1.5, 99, 10), "between 0 and 1, got 1.5"),
-        (lambda: false_alarm_interval(0.05, 18, 10), "needs at least 19 calibration.*got 18"),
         (lambda: false_alarm_interval(0.05, 99, 0), "at least one evaluation image, got 0"),
+        (lambda: false_alarm_interval(0.05, 0, 9), "at least one calibration image, got 0"),
+        (lambda: false_alarm_interval(0.05, [9, 9], 9), "2 classes are calibrated, and 1 eval"),
     ],
 )
 def test_says_what_is_wrong(call, message):

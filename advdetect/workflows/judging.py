@@ -82,6 +82,7 @@ def judge(
         "split": images.split,
         "seed": run.seed,
         "calibration": len(guard.calibration.scores),
+        "calibrated_apart": guard.calibration.counts,
         "threshold": _threshold(guard),
         "guard": {
             "detector": own,

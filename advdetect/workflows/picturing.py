@@ -70,7 +70,6 @@ def _curves(
 
 def pictures_of(images: ImageSet, evaluation: Evaluation) -> tuple[PictureRow, ...]:
     """Show a success of each of several attacks, each of another image, first come first."""
-    names = images.classes or tuple(str(c) for c in range(1 + int(images.labels.max())))
     position = {int(index): i for i, index in enumerate(images.index)}
     shown: list[PictureRow] = []
     used: set[int] = set()
@@ -85,9 +84,9 @@ def pictures_of(images: ImageSet, evaluation: Evaluation) -> tuple[PictureRow, .
                     images.images[at].numpy(),
                     result.adversarial[row].cpu().numpy(),
                     str(result.budget),
-                    names[int(result.labels[row])],
-                    names[int(evaluation.clean.predicted[at])],
-                    names[int(seen.predicted[row])],
+                    _named(images, int(result.labels[row])),
+                    _named(images, int(evaluation.clean.predicted[at])),
+                    _named(images, int(seen.predicted[row])),
                     float(evaluation.clean.p_value[at]),
                     float(seen.p_value[row]),
                     bool(evaluation.clean.flagged[at]),
@@ -98,11 +97,15 @@ def pictures_of(images: ImageSet, evaluation: Evaluation) -> tuple[PictureRow, .
     return tuple(shown)
 
 
+def _named(images: ImageSet, c: int) -> str:
+    """A class by its name, or by its number: a model may tell apart more than the data name."""
+    return images.classes[c] if c < len(images.classes) else str(c)
+
+
 def evading_pictures(
     guard: Guard, images: ImageSet, results: Sequence[KnowingResult]
 ) -> tuple[PictureRow, ...]:
     """Show what got past the guard, one image for each of the first budgets that let any past."""
-    names = images.classes or tuple(str(c) for c in range(1 + int(images.labels.max())))
     shown: list[PictureRow] = []
     used: set[int] = set()
     for k, eps in enumerate(results[0].budgets if results else ()):
@@ -118,9 +121,9 @@ def evading_pictures(
                         images.images[row].numpy(),
                         result.adversarial[row, k].numpy(),
                         str(Budget(result.attack, eps)),
-                        names[int(result.labels[row])],
-                        names[int(result.clean_prediction[row])],
-                        names[int(result.prediction[row, k])],
+                        _named(images, int(result.labels[row])),
+                        _named(images, int(result.clean_prediction[row])),
+                        _named(images, int(result.prediction[row, k])),
                         float(before.p_value),
                         float(result.p_value[row, k]),
                         bool(before.flagged),
@@ -164,7 +167,7 @@ def embedding_of(guard: Guard, images: ImageSet, evaluation: Evaluation) -> Embe
     coordinates = embed(
         rows, np.full(len(rows), c), guard.held_out.rows.numpy(), guard.held_out.predicted.numpy()
     )
-    name = images.classes[c] if c < len(images.classes) else str(c)
+    name = _named(images, c)
     kind = np.repeat([0, 1], [len(clean), len(hit)])
     return Embedding(
         coordinates, kind, f"predicted {name}: clean and {attack_words(str(result.budget))}"

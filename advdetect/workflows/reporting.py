@@ -1,8 +1,9 @@
 """From every example's records to the figures of a report; no model is needed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -51,9 +52,9 @@ def report_of(judged: Judged) -> Report:
         about["data"],
         about["split"],
         about["seed"],
-        _clean(clean, about["calibration"], about["guard"]["false_alarm_rate"]),
+        _clean(clean, about),
         tuple(_robustness(block) for block in attacks),
-        tuple(_detection(judged.scores)),
+        tuple(_detection(judged)),
         tuple(_layers(judged.scores)),
         tuple(_cuts(of_kind(judged.records, ATTACK), judged.cuts)),
         knowing=tuple(_knowing(judged)),
@@ -68,11 +69,17 @@ def report_of(judged: Judged) -> Report:
     return replace(report, warnings=find_warnings(report))
 
 
-def _clean(block: Block, calibration: int, false_alarm_rate: float) -> Clean:
+def _clean(block: Block, about: Mapping[str, Any]) -> Clean:
     alarms: list[FalseAlarms] = []
-    for alpha in sorted({*ALPHAS, false_alarm_rate}, reverse=True):
+    calibration, counted = [about["calibration"]], [len(block)]
+    if apart := about.get("calibrated_apart"):
+        # A class without calibration images is held against those of all classes.
+        calibration = [*apart.values(), about["calibration"]]
+        own = [int((block["prediction"] == int(c)).sum()) for c in apart]
+        counted = [*own, len(block) - sum(own)]
+    for alpha in reversed(_rates(about, ALPHAS)):
         seen = rate(block["p_value"] <= alpha)
-        low, high = false_alarm_interval(alpha, calibration, len(block))
+        low, high = false_alarm_interval(alpha, calibration, counted)
         alarms.append(
             FalseAlarms(
                 alpha, seen.value or 0.0, seen.low or 0.0, seen.high or 1.0, seen.n, low, high
@@ -105,9 +112,15 @@ def _worst_case(attacks: Sequence[Block]) -> WorstCase | None:
     return WorstCase(len(every), rate(~broken.any(0)), rate(~(broken & passed).any(0)))
 
 
-def _detection(scores: Sequence[Block]) -> Iterator[DetectionRow]:
+def _rates(about: Mapping[str, Any], usual: Sequence[float]) -> list[float]:
+    """The usual false-alarm rates, and the guard's own, rising."""
+    return sorted({*usual, about["guard"]["false_alarm_rate"]})
+
+
+def _detection(judged: Judged) -> Iterator[DetectionRow]:
     """A row for each detector, fit and attack; the blocks of one fit stand together."""
-    whole = [block for block in scores if not block.keys["layer"]]
+    rates = _rates(judged.about, ALPHAS)
+    whole = [block for block in judged.scores if not block.keys["layer"]]
     for (detector, _), blocks in groupby(whole, _fit):
         clean, *attacks = blocks
         for block in attacks:
@@ -121,7 +134,7 @@ def _detection(scores: Sequence[Block]) -> Iterator[DetectionRow]:
                 bool(block.keys["fitted"]),
                 auroc(clean["score"], block["score"]),
                 balanced_accuracy(clean["above"], block["above"]),
-                {f"{alpha:g}": rate(block["p_value"] <= alpha) for alpha in ALPHAS},
+                {f"{alpha:g}": rate(block["p_value"] <= alpha) for alpha in rates},
             )
 
 
@@ -149,19 +162,22 @@ def _cuts(attacks: Sequence[Block], cuts: Sequence[Block]) -> Iterator[CutRow]:
 
 def _knowing(judged: Judged) -> Iterator[KnowingRow]:
     """Every attack that knew a guard, and all of them at once, image by image."""
-    blocks = of_kind(judged.records, KNOWING)
+    blocks, rates = of_kind(judged.records, KNOWING), _rates(judged.about, KNOWING_ALPHAS)
     for detector in dict.fromkeys(block.keys["detector"] for block in blocks):
         own = [block for block in blocks if block.keys["detector"] == detector]
         for block in own:
-            yield _evasion(str(detector), _named(block), [block])
+            yield _evasion(str(detector), _named(block), [block], rates)
         for norm, eps in dict.fromkeys((b.keys["norm"], _eps(b)) for b in own):
             every = [b for b in own if (b.keys["norm"], _eps(b)) == (norm, eps)]
             if len(every) > 1:
-                yield _evasion(str(detector), (ALL, str(norm), eps), every)
+                yield _evasion(str(detector), (ALL, str(norm), eps), every, rates)
 
 
 def _evasion(
-    detector: str, named: tuple[str, str, float | None], blocks: Sequence[Block]
+    detector: str,
+    named: tuple[str, str, float | None],
+    blocks: Sequence[Block],
+    rates: Sequence[float],
 ) -> KnowingRow:
     """An image is lost where any of the attacks gets it past the guard."""
     most = max(blocks, key=len)
@@ -172,7 +188,7 @@ def _evasion(
         passing = np.where(block["success"], block["p_value"], 0.0)
         p_value[rows] = np.maximum(p_value[rows], passing)
     correct = right(most)
-    success = {f"{alpha:g}": rate((p_value > alpha)[correct]) for alpha in KNOWING_ALPHAS}
+    success = {f"{alpha:g}": rate((p_value > alpha)[correct]) for alpha in rates}
     return KnowingRow(detector, *named, success)
 
 

@@ -15,6 +15,7 @@ from advdetect.detectors.conformal import ConformalCalibration
 from advdetect.errors import InputError
 from advdetect.guard import Guard
 from advdetect.guard.rows import family_of
+from advdetect.metrics import false_alarm_interval
 from advdetect.workflows.evaluating import evaluate_attacks
 from advdetect.workflows.judging import CLEAN
 
@@ -211,3 +212,38 @@ def test_attacks_of_other_images_do_not_pass_for_these(small_guard, run, digits)
     )
     with pytest.raises(InputError, match=r"expected images of shape \(1, 8, 8\)"):
         evaluate_attacks(small_guard, other, run, model="small")
+
+
+def test_few_calibration_images_and_a_rate_of_ones_own(small, digits, images, run):
+    """Of 60 images none has a p-value of 1 %: a calibrated guard flags nobody there."""
+    guard = Guard.fit(
+        small.module,
+        digits["reference"].images,
+        calibration_images=digits["calibration"].images[:60],
+        false_alarm_rate=0.02,
+        units=64,
+    )
+    report = evaluate_attacks(guard, images, run, model="small").report
+    least = report.clean.false_alarm_rates[-1]
+    assert (least.nominal, least.expected_low, least.expected_high) == (0.01, 0, 0)
+    assert all("0.02" in row.detection_rate for row in report.detection)
+    assert report.false_alarm_rate == 0.02
+
+
+def test_where_a_calibrated_guard_falls_by_class(small, digits, images, run):
+    guard = Guard.fit(
+        small.module,
+        digits["reference"].images,
+        calibration_images=digits["calibration"].images,
+        false_alarm_rate=0.1,
+        per_class=True,
+        units=64,
+    )
+    report = evaluate_attacks(guard, images, run, model="small").report
+    predicted = guard(images.images).label
+    behind = np.bincount(guard.calibration.predicted, minlength=10)
+    counted = np.bincount(predicted.numpy(), minlength=10)
+    assert (behind > 0).all()
+    for alarms in report.clean.false_alarm_rates:
+        expected = false_alarm_interval(alarms.nominal, behind.tolist(), counted.tolist())
+        assert (alarms.expected_low, alarms.expected_high) == pytest.approx(expected)

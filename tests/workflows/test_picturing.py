@@ -86,3 +86,10 @@ def test_pictures_are_successes_of_different_images(figures, images):
         assert (row.attacked_label == row.true_label) == ("noise" in row.attack)
         assert not np.array_equal(row.clean, row.attacked)
     assert len(shown) == 4
+
+
+def test_classes_that_the_data_do_not_name_go_by_their_number(small_guard, images, evaluation):
+    few = replace(images, classes=("zero", "one"))
+    for row in pictures_of(few, evaluation):
+        names = {row.true_label, row.clean_label, row.attacked_label}
+        assert names <= {"zero", "one", *map(str, range(2, 10))}
