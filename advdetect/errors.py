@@ -5,6 +5,10 @@ class AdvDetectError(Exception):
     """Root of the errors the command line prints as one line, without a traceback."""
 
 
+class AdvDetectWarning(UserWarning):
+    """What works, and is hardly meant; the command line prints it as one line."""
+
+
 class InputError(AdvDetectError, ValueError):
     """An argument has the wrong shape, range, pairing or name."""
 

@@ -47,7 +47,7 @@ def attack(
 
     Example: advdetect attack fashion-resnet --suite quick --limit 200 --out runs/quick
     """
-    with one_line_errors():
+    with one_line_errors(resumes=True):
         from advdetect import data as datasets
         from advdetect.networks import load_model
         from advdetect.workflows.attacking import attack_data, summarise

@@ -19,7 +19,7 @@ def demo(
 
     Example: advdetect demo --out runs/demo
     """
-    with one_line_errors():
+    with one_line_errors(resumes=True):
         from advdetect.workflows.demonstrating import demonstrate
 
         shown = demonstrate(out, seed=seed, tell=tell, track=track)

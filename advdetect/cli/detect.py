@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from advdetect.cli import options as o
-from advdetect.cli.terminal import one_line_errors, tell
+from advdetect.cli.terminal import one_line_errors, take_any_name, tell
 
 
 def detect(
@@ -29,6 +29,7 @@ def detect(
     Example: advdetect detect fashion-resnet pictures/ --json
     """
     broken = flagged = 0
+    take_any_name()
     with one_line_errors():
         from advdetect.workflows.detecting import detect as detections
         from advdetect.workflows.guards import load_guard

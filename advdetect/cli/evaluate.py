@@ -69,13 +69,15 @@ def evaluate(
 
     Example: advdetect evaluate fashion-resnet --suite quick --adaptive --adaptive-limit 50
     """
-    with one_line_errors():
+    with one_line_errors(resumes=True):
         from advdetect import data as datasets
         from advdetect.networks import load_model
         from advdetect.workflows.evaluating_run import Fitting, evaluate_again, evaluate_into
         from advdetect.workflows.guards import load_guard
 
         if from_run is not None:
+            if guard is not None:
+                raise InputError("--from reads a finished run alone: leave the guard out")
             done = evaluate_again(from_run)
         elif guard is None:
             raise InputError("name a guard to evaluate, or give --from RUN")

@@ -2,20 +2,26 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from io import TextIOWrapper
+from typing import Any, TextIO
 
 import typer
 
-from advdetect.errors import AdvDetectError, InputError
+from advdetect.errors import AdvDetectError, AdvDetectWarning, InputError
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Print an error that the user can fix as one line; let a bug keep its traceback."""
+def one_line_errors(*, resumes: bool = False) -> Iterator[None]:
+    """Print what the user can mend as one line, warnings too; let a bug keep its traceback.
+
+    ``resumes``: interrupted, the same command goes on where it stopped.
+    """
     try:
-        yield
+        with _one_line_warnings():
+            yield
     except AdvDetectError as error:
         typer.secho(f"error: {' '.join(str(error).split())}", fg="red", err=True)
         raise typer.Exit(1) from None
@@ -29,8 +35,38 @@ def one_line_errors() -> Iterator[None]:
         typer.secho(f"error: {where}{error.strerror}", fg="red", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        typer.secho("interrupted; the same command goes on where this one stopped", err=True)
+        what = "; the same command goes on where this one stopped" if resumes else ""
+        typer.secho(f"interrupted{what}", err=True)
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, AdvDetectWarning):
+                typer.secho(f"warning: {message}", fg="yellow", err=True)
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
+
+
+def take_any_name() -> None:
+    """Read and print names of files that are no text, too: their odd bytes come as escapes."""
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def track(items: Sequence[Any], description: str) -> Iterable[Any]:

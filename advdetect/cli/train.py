@@ -95,7 +95,7 @@ def train(
 
     Example: advdetect train --members 2 --penalty partial-dcor --weight 4 --out models/pair
     """
-    with one_line_errors():
+    with one_line_errors(resumes=True):
         import shlex
         import sys
 

@@ -26,6 +26,8 @@ def open_npz(path: Path) -> Source:
         batch = as_batch(arrays["images"])
         labels = _labels(arrays["labels"])
         names = arrays.get("classes")
+        if names is not None and names.ndim != 1:
+            raise InputError(f"expected classes as a list of names, got shape {names.shape}")
         check_labels(labels, len(batch), None if names is None else len(names))
         if not len(batch):
             raise InputError("expected pictures, got none")

@@ -59,7 +59,7 @@ def read_picture(path: Path) -> Tensor:
 def pictures_in(folder: Path) -> list[Path]:
     """List the picture files of a folder and of those below it, sorted; hidden ones apart."""
     found = []
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(parent, name)
@@ -67,6 +67,10 @@ def pictures_in(folder: Path) -> list[Path]:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
         ]
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
+def _unreadable(error: OSError) -> None:
+    raise FileError(f"{error.filename}: {error.strerror}") from error
 
 
 def read_inputs(
@@ -206,7 +210,10 @@ def _decode(path: Path) -> Tensor:
 def pixels_of(picture: Image.Image) -> Tensor:
     """Decode an open picture as ``read_picture`` says; floats are left in their own range."""
     if picture.mode.startswith("I"):  # 16-bit grey; the decoders widen it to I at times
-        return to_pixels(np.asarray(picture, dtype=np.float32)[None] / 65535)
+        grey16 = np.asarray(picture, dtype=np.float32)[None]
+        if isinstance(hidden := picture.info.get("transparency"), int):
+            grey16 = np.where(grey16 == hidden, 65535, grey16)
+        return to_pixels(grey16 / 65535)
     if picture.mode == "F":
         return to_pixels(np.asarray(picture)[None])
     grey = picture.mode in ("1", "L", "LA", "La")

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from advdetect import storage, vision
-from advdetect.errors import FileError, InputError, ModelError
+from advdetect.errors import AdvDetectWarning, FileError, InputError, ModelError
 from advdetect.networks.ensemble import Ensemble
 from advdetect.networks.tables import NETWORKS
 
@@ -82,6 +83,12 @@ def load_model(name: str, *, weights: Path | None = None) -> LoadedModel:
     module = build(architecture)
     if weights is not None:
         set_weights(module, read_weights(weights), f"{weights}")
+    elif kind != "factory":
+        warnings.warn(
+            f"{name} has random weights: give trained ones with --weights FILE, or as a factory's",
+            AdvDetectWarning,
+            stacklevel=2,
+        )
     return LoadedModel(name, module.eval(), architecture)
 
 

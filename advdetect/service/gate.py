@@ -99,7 +99,8 @@ class Gate:
             # Keeps a web page that points its own name at this machine from reading answers.
             host = headers.get(b"host", b"").decode("latin-1")
             name = host if host.endswith("]") else host.rpartition(":")[0] or host
-            if self.service.settings.loopback and name not in LOCAL_NAMES:
+            settings = self.service.settings
+            if settings.loopback and name not in {*LOCAL_NAMES, settings.host}:
                 raise Refused(403, "host", "without a token the service answers to localhost alone")
             # A browser says whose page asks. What others post they could not read, but it counts.
             site = headers.get(b"sec-fetch-site", b"none")

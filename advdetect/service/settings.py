@@ -9,6 +9,7 @@ from advdetect.errors import FileError, InputError
 LEAST_TOKEN = 16
 # Beyond the time limit of requests: what was accepted is answered, or told that its time is up.
 GRACE = 5
+LONGEST = 86_400.0  # seconds
 LIMITS = ("max_batch", "max_queue", "max_inputs", "max_bytes", "max_pixels", "max_connections")
 
 
@@ -57,8 +58,10 @@ class Settings:
                 raise InputError(f"{name.replace('_', '-')} is at least 1")
         if not 0 <= self.port < 2**16:
             raise InputError(f"a port is a number from 0 to {2**16 - 1}, got {self.port}")
-        if self.max_delay < 0 or self.timeout <= 0:
-            raise InputError("a delay is not negative, and a time limit is more than 0 seconds")
+        if not (0 <= self.max_delay <= LONGEST and 0 < self.timeout <= LONGEST):
+            raise InputError(
+                f"a delay is 0 to {LONGEST:g} seconds, and a time limit more than 0 and as long"
+            )
         if self.max_inputs > self.max_queue:
             raise InputError(
                 f"a request of max-inputs ({self.max_inputs}) must fit into the queue "

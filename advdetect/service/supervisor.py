@@ -221,7 +221,10 @@ class Supervisor:
         hands = self._serving()
         if not hands:
             return "no worker is ready"
-        copy = self._place()
+        try:
+            copy = self._place()
+        except OSError as error:
+            return f"no place for a copy of the guard: {error.strerror}"
         try:
             await hands[0].order("take", str(copy))
             found = await asyncio.gather(

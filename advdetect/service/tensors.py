@@ -54,7 +54,9 @@ def parse_infer(
     """
     length = len(body)
     if header_length is not None:
-        if not (header_length.isascii() and header_length.isdigit()) or int(header_length) > length:
+        # Python reads no number of thousands of digits.
+        digits = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
+        if not digits or int(header_length) > length:
             raise _bad("Inference-Header-Content-Length is not the length of the JSON")
         length = int(header_length)
     content = parse_json(body[:length], settings.max_depth)

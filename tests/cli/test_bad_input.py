@@ -95,6 +95,7 @@ def test_an_array_file_that_is_text(small_model, refused, tmp_path):
             "no run in {empty}: expected a folder with manifest.js",
         ),
         (("evaluate", "--from", "{attacked}"), "{attacked} is a run of attack, not of evaluate"),
+        (("evaluate", "small", "--from", "{attacked}"), "--from reads a finished run alone"),
         (
             ("fit", "{small}", "--data", "digits", "--attacked", "{none}", "--out", "{out}"),
             "no run in {none}: expected a folder with manifest.json",

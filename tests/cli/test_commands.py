@@ -241,6 +241,19 @@ def test_ctrl_c_says_how_to_go_on(advdetect, small_model, tmp_path, monkeypatch)
     assert result.stderr == "interrupted; the same command goes on where this one stopped\n"
 
 
+def test_ctrl_c_promises_nothing_where_nothing_is_kept(
+    advdetect, small_model, tmp_path, monkeypatch
+):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("advdetect.workflows.fitting.Guard.fit", interrupted)
+    options = ["--detector", "clean-only", "--out", tmp_path / "guard"]
+    result = advdetect("fit", small_model, *DIGITS, *options)
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted\n"
+
+
 def test_a_bug_keeps_its_traceback(advdetect, small_model, tmp_path, monkeypatch):
     def broken(*_arguments, **_options):
         raise ZeroDivisionError("a bug")

@@ -1,7 +1,10 @@
 """Pictures in, a line each out."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -206,3 +209,25 @@ def test_a_coloured_model_takes_grey_and_coloured_pictures(
     assert result.exit_code == 0, result.output
     assert len(lines(result)) == 2
     shutil.rmtree("guard")
+
+
+def test_names_that_are_no_text(small_guard_folder, pictures, tmp_path):
+    folder = os.fsencode(tmp_path)
+    for name in (b"fine.png", b"\xff\xfe.png"):
+        shutil.copy(pictures / "0.png", os.path.join(folder, name))
+    # As where the locale is strict of what is text.
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "advdetect", "detect", str(small_guard_folder)]
+    listed = b"%s/\xff\xfe.png\n%s/fine.png\n" % (folder, folder)
+    for paths, given in (([str(tmp_path)], b""), (["-"], listed)):
+        for options in ([], ["--json"]):
+            done = subprocess.run(
+                [*command, *paths, *options],
+                input=given,
+                capture_output=True,
+                env=environment,
+                check=False,
+            )
+            assert (done.returncode, done.stderr) == (0, b"")
+            assert done.stdout.count(b"\n") == 2
+            assert b"\\udcff\\udcfe.png" in done.stdout

@@ -69,8 +69,8 @@ def test_a_mistake_is_one_line(refused, small_guard_folder, tmp_path):
     refused("serve", guard, "--host", "guard.example", error="whoever reaches guard.example could")
     refused("serve", guard, "--max-batch", 0, error="max-batch is at least 1")
     refused("serve", guard, "--max-bytes", 0, error="max-bytes is at least 1")
-    refused("serve", guard, "--timeout", 0, error="a delay is not negative, and a time limit")
-    refused("serve", guard, "--max-delay-ms", -1, error="a delay is not negative")
+    refused("serve", guard, "--timeout", 0, error="a delay is 0 to 86400 seconds, and a time limit")
+    refused("serve", guard, "--max-delay-ms", -1, error="a delay is 0 to")
     refused("serve", guard, "--max-queue", 8, error="a request of max-inputs (256) must fit into")
     refused("serve", guard, "--port", 70000, error="a port is a number from 0 to 65535, got 70000")
     refused("serve", guard, "--host", "192.0.2.1", "--insecure", error="cannot listen on 192.0.2.1")
@@ -95,6 +95,12 @@ def test_a_token_is_read_from_a_file(refused, small_guard_folder, tmp_path):
         headers = {"Authorization": "Bearer a-token-of-some-length"}
         assert httpx.get(f"{server.url}/metrics", headers=headers).status_code == 200
         assert server.end() == 0
+
+
+@pytest.mark.parametrize("option", ["--timeout", "--max-delay-ms"])
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_times_are_finite(refused, small_guard_folder, option, value):
+    refused("serve", small_guard_folder, option, value, error="a delay is 0 to 86400 seconds, and")
 
 
 def test_without_the_extra_it_says_what_to_install(refused, small_guard_folder, monkeypatch):

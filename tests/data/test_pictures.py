@@ -180,3 +180,17 @@ def test_lists_pictures_sorted_by_folder_and_name(tmp_path):
         (tmp_path / name).touch()
     found = [path.relative_to(tmp_path).as_posix() for path in pictures_in(tmp_path)]
     assert found == ["a/c/d.webp", "a/z.JPG", "b.png"]
+
+
+def test_sixteen_bits_with_a_transparent_level(tmp_path):
+    levels = np.array([[0, 13107], [256, 65535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png", transparency=0)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.info["transparency"] == 0
+    pixels = read_picture(tmp_path / "a.png")
+    torch.testing.assert_close(pixels, torch.tensor([[[1, 0.2], [256 / 65535, 1]]]))
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path):
+    with pytest.raises(FileError, match="gone: No such file"):
+        pictures_in(tmp_path / "gone")

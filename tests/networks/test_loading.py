@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from advdetect import data, storage
-from advdetect.errors import FileError, InputError, ModelError
+from advdetect.errors import AdvDetectWarning, FileError, InputError, ModelError
 from advdetect.networks import build, load_model, models_folder
 from advdetect.networks.loading import shipped_models
 
@@ -164,7 +164,8 @@ def test_says_what_is_wrong_with_a_card(tmp_path, changes, kind, message):
 
 
 def test_a_torchvision_model():
-    model = load_model("torchvision:squeezenet1_1")
+    with pytest.warns(AdvDetectWarning, match="squeezenet1_1 has random weights: give trained"):
+        model = load_model("torchvision:squeezenet1_1")
     assert model.architecture == {"kind": "torchvision", "name": "squeezenet1_1"}
     assert (model.shape, model.classes, model.folder) == (None, None, None)
     assert not model.module.training

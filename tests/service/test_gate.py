@@ -2,9 +2,11 @@
 
 import socket
 
+import httpx
 import pytest
 
 from advdetect.service.gate import HEADERS
+from tests.service.processes import Started
 
 TOKEN = "a-token-of-some-length"
 PATHS = [
@@ -136,3 +138,12 @@ def test_connections_that_ask_nothing_are_closed(start, sent):
                 while one.recv(65536):
                     pass
         assert running.client.get("/healthz").status_code == 200
+
+
+def test_another_loopback_address_goes_by_its_own_name(small_guard_folder):
+    with Started(small_guard_folder, "--host", "127.0.0.2") as server:
+        assert "//127.0.0.2:" in server.url
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        elsewhere = httpx.get(f"{server.url}/healthz", headers={"Host": "guard.example"})
+        assert elsewhere.status_code == 403
+        assert server.end() == 0

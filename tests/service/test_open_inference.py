@@ -160,7 +160,7 @@ def test_other_refusals(server, sent):
         missing = server.client.get(path)
         message = "no such model: this service has small, version 1"
         assert (missing.status_code, missing.json()) == (404, {"error": message})
-    for length in ("x", "-1", "99999", "²"):
+    for length in ("x", "-1", "99999", "²", "1" * 5000):
         headers = {"Inference-Header-Content-Length": length.encode()}
         wrong = server.client.post(URL, content=b"{}", headers=headers)
         assert wrong.status_code == 400

@@ -244,3 +244,19 @@ def test_workers_that_never_get_ready_are_given_up(small_guard_folder, tmp_path)
         r"worker 1 ended with 7 before it was ready; another one starts in ([\d.]+) s", done.stderr
     )
     assert pauses[:4] == ["0", "0.5", "1", "2"]
+
+
+def test_a_reload_without_a_place_for_the_copy_is_refused(folder, tmp_path):
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    with Started(folder, "--workers", 2, "--token-file", token, TMPDIR=str(tmp_path)) as started:
+        (copies,) = tmp_path.glob("*/guards")
+        copies.rename(tmp_path / "away")
+        refused = httpx.post(f"{started.url}/v1/reload", headers=BEARER, timeout=30)
+        assert refused.status_code == 409
+        started.wait_for("no place for a copy of the guard: No such file")
+        (tmp_path / "away").rename(copies)
+        for _ in range(4):  # either worker may be asked
+            again = httpx.post(f"{started.url}/v1/reload", headers=BEARER, timeout=30)
+            assert again.status_code == 200, again.text
+        assert started.end() == 0
