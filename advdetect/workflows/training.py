@@ -98,13 +98,16 @@ def train_model(
         )
     check_labels(images.labels, len(images), len(images.classes))
     architecture = architecture_of(config, images)
-    about = {
+    given = None if config.given is None else _given(config.given, images)
+    about: dict[str, Any] = {
         "config": config.to_json(),
         "data": images.name,
         "split": images.split,
         "images": images.fingerprint,
         "embedding": None if embedding is None else storage.fingerprint({"rows": embedding}),
     }
+    if given is not None:
+        about["weights of the given model"] = storage.fingerprint(given.state_dict())
     if _is_trained(folder, about):
         return _summary(folder)
     with processes.together() as device, torch.random.fork_rng([]):
@@ -117,7 +120,7 @@ def train_model(
             images.images,
             images.labels,
             embedding=embedding,
-            given=None if config.given is None else _given(config.given, images),
+            given=given,
             device=device,
         )
         if processes.is_first():

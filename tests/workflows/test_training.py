@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,6 +234,19 @@ def test_a_given_model_takes_the_same_images(small_model, test, tmp_path):
     train_model(config, test, test, tmp_path / "y", command="")
     history = json.loads((tmp_path / "y" / "history.jsonl").read_text())
     assert len(history["penalty"]) == 1
+
+
+def test_a_given_model_that_was_trained_anew_is_another(small_model, test, tmp_path):
+    first = shutil.copytree(small_model, tmp_path / "first")
+    config = TrainingConfig(arguments=TINY, given=str(first), epochs=1, batch=30)
+    done = train_model(config, test, test, tmp_path / "second", command="")
+    assert train_model(config, test, test, tmp_path / "second", command="") == done
+    weights = {k: 2 * v for k, v in storage.load_tensors(first / "weights.safetensors").items()}
+    sha256 = storage.save_tensors(first / "weights.safetensors", weights)
+    card = storage.read_json(first / "card.json") | {"sha256": {"weights.safetensors": sha256}}
+    storage.write_json(first / "card.json", card)
+    with pytest.raises(InputError, match="a training with other weights of the given model: give"):
+        train_model(config, test, test, tmp_path / "second", command="")
 
 
 def test_networks_of_a_factory_are_built_as_they_are(images):
