@@ -158,7 +158,7 @@ def test_labels_that_the_model_has_no_class_for_are_refused(small, some, tmp_pat
         ),
         (nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10)), "of digits: mat1 and mat2 shapes"),
         (nn.Conv2d(1, 10, 3), r"expected net to return \(n, classes\) logits, got \(1, 10, 6, 6\)"),
-        (nn.RNN(8, 4), "expected net to return .* got tuple"),
+        (nn.RNN(8, 4), "net fails on images of shape .*: RNN: Expected input"),
     ],
 )
 def test_a_model_that_cannot_take_the_images_is_one_line(some, tmp_path, module, message):
