@@ -1,5 +1,6 @@
 """Pictures looked at otherwise: mirrored, smoothed, denoised, or with fewer grey levels."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 LEVELS = 8  # of 3 bits
 REACH = 2  # pixels that a bilateral filter looks to each side
 NEAR = 1.5  # pixels: the deviation of its weights in place
+EXTRA = (0, 1, 2, 5)  # tokens of no place: none, of the class, of a teacher, registers
 ALIKE = 0.15  # of values in [0, 1]: the same in value; above the steps of attacks, below edges
 
 
@@ -57,8 +59,28 @@ def denoise(images: Tensor) -> Tensor:
 
 
 def mirror(images: Tensor) -> Tensor:
-    """Turn the last axis of pictures, or of maps of features, around; vectors stay."""
-    return images.flip(3) if images.ndim == 4 else images
+    """Turn the last axis of pictures around."""
+    return images.flip(3)
+
+
+def mirror_back(maps: Tensor) -> Tensor:
+    """Turn features of mirrored pictures around, so that each is where its place was.
+
+    Maps are ``(n, channels, height, width)``; or ``(n, height, width, channels)`` where height and
+    width are one number above 1, and channels another; or ``(n, tokens, channels)`` where tokens
+    are those of a square grid, behind ``EXTRA`` others. All else stays, vectors among it.
+    """
+    if maps.ndim == 4:
+        channels_last = 1 < maps.shape[1] == maps.shape[2] != maps.shape[3]
+        return maps.flip(2 if channels_last else 3)
+    if maps.ndim == 3:
+        for extra in EXTRA:
+            side = math.isqrt(max(0, maps.shape[1] - extra))
+            if side > 1 and side**2 + extra == maps.shape[1]:
+                others, grid = maps.split((extra, side**2), dim=1)
+                turned = grid.unflatten(1, (side, side)).flip(2).flatten(1, 2)
+                return torch.cat([others, turned], dim=1)
+    return maps
 
 
 def _leave(images: Tensor) -> Tensor:
@@ -84,7 +106,7 @@ class Look:
 VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"fewer_levels": fewer_levels, "median": median}
 PLAIN = Look(_leave, _leave)
 LOOKS: Mapping[str, Look] = {
-    "mirrored": Look(mirror, mirror),
+    "mirrored": Look(mirror, mirror_back),
     "smoothed": Look(smooth, _leave, removes_detail=True),
     "denoised": Look(denoise, _leave, removes_detail=True),
 }

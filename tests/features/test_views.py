@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from advdetect.features.views import ALIKE, NEAR, REACH, denoise, mirror, smooth
+from advdetect.features.views import (
+    ALIKE,
+    LOOKS,
+    NEAR,
+    REACH,
+    denoise,
+    mirror,
+    mirror_back,
+    smooth,
+)
 
 
 def test_smoothing_by_hand():
@@ -24,8 +33,6 @@ def test_smoothing_leaves_an_even_picture_to_its_edge():
 def test_mirroring_by_hand():
     picture = torch.arange(6.0).view(1, 1, 2, 3)
     assert mirror(picture).tolist() == [[[[2, 1, 0], [5, 4, 3]]]]
-    vectors = torch.arange(6.0).view(2, 3)
-    assert torch.equal(mirror(vectors), vectors)
 
 
 def by_hand(picture, row, column):
@@ -73,3 +80,34 @@ def test_gradients_flow_through():
     torch.manual_seed(0)
     images = torch.rand(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(denoise, images)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda maps: maps,
+        lambda maps: maps.movedim(1, 3),
+        lambda maps: maps.flatten(2).mT,
+        lambda maps: torch.cat([torch.ones(2, 1, 5), maps.flatten(2).mT], dim=1),
+        lambda maps: torch.cat([torch.ones(2, 5, 5), maps.flatten(2).mT], dim=1),
+        lambda maps: maps.mean((2, 3)),
+    ],
+    ids=["channels first", "channels last", "tokens", "a class token", "registers", "vectors"],
+)
+def test_features_of_mirrored_pictures_find_their_places_again(layout):
+    """Whatever is done to every place alike, and laid out so."""
+    images = torch.rand(2, 3, 7, 7, generator=torch.Generator().manual_seed(0))
+    mixing = torch.randn(5, 3, 1, 1, generator=torch.Generator().manual_seed(1))
+
+    def features(pictures):
+        return layout(torch.nn.functional.conv2d(pictures, mixing))
+
+    look = LOOKS["mirrored"]
+    found = look.back(features(look.change(images)))
+    torch.testing.assert_close(found, features(images))
+
+
+def test_what_is_no_map_stays():
+    for shape in ((2, 11), (2, 12, 3), (2, 2, 3, 4, 5)):
+        values = torch.rand(shape)
+        assert mirror_back(values) is values
