@@ -156,7 +156,7 @@ class FeatureExtractor:
 
     def rows(self, observation: Observation) -> Tensor:
         """Describe inputs: ``(n, len(columns))``, each row by its own input alone."""
-        # Where a model runs in mixed precision, its numbers are as coarse; what they say is not.
+        # Autocast around a guard is meant for its model: sums over units would lose their digits.
         with torch.autocast(observation.logits.device.type, enabled=False):
             rows = torch.cat([f.rows(observation) for f in self.features.values()], dim=1)
         return rows.clamp(-LARGEST, LARGEST)

@@ -33,6 +33,15 @@ def one_nan(images):
     return images
 
 
+@pytest.mark.filterwarnings("default")
+def test_random_weights_are_a_warning_of_one_line(advdetect, tmp_path):
+    options = ["--data", "digits", "--out", tmp_path / "run"]
+    result = advdetect("attack", "torchvision:squeezenet1_1", *options)
+    warned, failed = result.stderr.splitlines()
+    assert warned.startswith("warning: torchvision:squeezenet1_1 has random weights: give trained")
+    assert failed.startswith("error: torchvision:squeezenet1_1 fails on images of shape (1, 8, 8)")
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

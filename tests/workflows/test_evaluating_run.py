@@ -5,7 +5,7 @@ import json
 import pkgutil
 import shutil
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 
 import pytest
 import torch
@@ -17,12 +17,13 @@ from advdetect.errors import FileError, InputError
 from advdetect.guard import Guard
 from advdetect.report.report import ALL
 from advdetect.runs.records import read_records
-from advdetect.workflows import demonstrating
+from advdetect.workflows import demonstrating, keeping
 from advdetect.workflows.attacking import attack_data
 from advdetect.workflows.evaluating import evaluate
 from advdetect.workflows.evaluating_run import evaluate_again, evaluate_into
 from advdetect.workflows.keeping import FILES
-from advdetect.workflows.recording import KEYS
+from advdetect.workflows.recording import KEYS, KNOWING, of_kind
+from advdetect.workflows.reporting import report_of
 
 KEPT = ("records.parquet", "report.json", "report.md")
 
@@ -156,6 +157,14 @@ def test_a_guard_attacked_knowingly(small_guard, small_guard_folder, digits, tmp
         assert not row.attacked_flagged
     assert {row.attack for row in report.convergence} <= set(ADAPTIVE)
     assert len(report.convergence) == len(EPS["linf"])
+    # A guard at another rate is told what gets past at its own.
+    judged, _, _ = keeping.kept(tmp_path)
+    own = {"guard": judged.about["guard"] | {"false_alarm_rate": 0.3}}
+    at_own = report_of(replace(judged, about=judged.about | own))
+    for row, block in zip(at_own.knowing, of_kind(judged.records, KNOWING), strict=False):
+        right = block["clean_prediction"] == block["label"]
+        evaded = block["success"] & (block["p_value"] > 0.3)
+        assert at_own.evaded(row).value == pytest.approx(evaded[right].mean())
     before = contents(tmp_path)
     kept = next((tmp_path / "adversarial" / "knowing-logistic").glob("linf_joint*"))
     kept.unlink()
