@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from advdetect import storage
+from advdetect.ensembles.optimizers import Optimizer
 from advdetect.errors import FileError, ModelError
 
 
@@ -19,20 +20,19 @@ class Checkpoint:
     Args:
         path: The file, written whole or not at all.
         network: All members.
-        optimizer: Of stochastic gradient descent.
+        optimizer: Of its weights.
     """
 
     path: Path
     network: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
 
     def save(self, epochs: int) -> None:
         """Write what ``epochs`` epochs led to, over what was there."""
-        momenta = self.optimizer.state_dict()["state"]
         storage.save_tensors(
             self.path,
             {f"network.{key}": value for key, value in self.network.state_dict().items()}
-            | {f"momentum.{key}": value["momentum_buffer"] for key, value in momenta.items()}
+            | {f"momentum.{key}": value for key, value in self.optimizer.momenta().items()}
             | {"epochs": torch.tensor(epochs)},
         )
 
@@ -51,12 +51,7 @@ class Checkpoint:
         except (KeyError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0][:150]
             raise FileError(f"{self.path} is no checkpoint of this network: {reason}") from None
-        state = self.optimizer.state_dict()
-        state["state"] = {
-            int(key): {"momentum_buffer": value}
-            for key, value in _under("momentum.", saved).items()
-        }
-        self.optimizer.load_state_dict(state)
+        self.optimizer.take_up(_under("momentum.", saved))
         return epochs
 
 

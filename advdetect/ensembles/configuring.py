@@ -9,6 +9,7 @@ from typing import Any, Self, final
 
 from advdetect.checks import pick
 from advdetect.ensembles.adversaries import ADVERSARIES
+from advdetect.ensembles.optimizers import OPTIMIZERS
 from advdetect.ensembles.penalties import PENALTIES
 from advdetect.errors import FileError, InputError
 
@@ -40,8 +41,10 @@ class TrainingConfig:
         given: A model's name; the network learns the labels beyond what that model knows.
         epochs: Passes over the images.
         batch: Images a step, over all processes.
+        optimizer: A name in ``OPTIMIZERS``: ``sgd`` with Nesterov momentum .9, or ``muon`` for
+            kernels of convolutions and ``sgd`` for the rest.
         learning_rate: Peak of one cycle.
-        weight_decay: Of stochastic gradient descent with Nesterov momentum .9.
+        weight_decay: Of ``sgd``.
         label_smoothing: Share of the label spread over all classes.
         shift: Pictures are moved by up to so many pixels.
         mirror: Half of the pictures are mirrored.
@@ -70,6 +73,7 @@ class TrainingConfig:
     given: str | None = None
     epochs: int = 18
     batch: int = 128
+    optimizer: str = "sgd"
     learning_rate: float = 0.2
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
@@ -85,6 +89,7 @@ class TrainingConfig:
             pick(PENALTIES, self.penalty, "penalty")
         if self.adversarial is not None:
             pick(ADVERSARIES, self.adversarial, "adversary")
+        pick(dict.fromkeys(OPTIMIZERS), self.optimizer, "optimizer")
         pick(dict.fromkeys(AGAINST), self.against, "way to compare members")
         pick(dict.fromkeys(PRECISIONS), self.precision, "precision")
         at_least = {"members": 1, "epochs": 1, "batch": 1, "shift": 0, "cutout": 0, "seed": 0}

@@ -17,6 +17,7 @@ from advdetect.ensembles.augmenting import augment
 from advdetect.ensembles.checkpoints import Checkpoint, diverged
 from advdetect.ensembles.configuring import TrainingConfig
 from advdetect.ensembles.featuring import find_layers, logits_and_features
+from advdetect.ensembles.optimizers import Optimizer
 from advdetect.ensembles.penalties import PENALTIES, PENULTIMATE, partial_dcor
 from advdetect.errors import InputError
 from advdetect.networks.ensemble import Ensemble
@@ -95,13 +96,7 @@ class Trainer:
         some = images[:2].to(device)
         self._layers = [find_layers(member, some, wanted) for member in self.ensemble.members]
         self._given_layers = () if given is None else find_layers(given, some, wanted)
-        self.optimizer = torch.optim.SGD(
-            self.ensemble.parameters(),
-            lr=config.learning_rate,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=config.weight_decay,
-        )
+        self._optimizer = Optimizer(self.ensemble, config.optimizer, config.weight_decay)
 
     @property
     def steps(self) -> int:
@@ -122,7 +117,7 @@ class Trainer:
             ModelError: the loss is no longer finite; the checkpoint is of the epoch before.
             FileError: the checkpoint is of another network.
         """
-        kept = Checkpoint(checkpoint, self.ensemble, self.optimizer)
+        kept = Checkpoint(checkpoint, self.ensemble, self._optimizer)
         done = kept.load()
         for epoch in range(done, self.config.epochs):
             self.ensemble.train()
@@ -161,12 +156,12 @@ class Trainer:
             if config.adversarial is not None:
                 noise = 2 * torch.rand(images.shape, generator=generator) - 1
             share = (epoch * self.steps + step) / (config.epochs * self.steps)
-            self.optimizer.param_groups[0]["lr"] = config.learning_rate * one_cycle(share)
-            losses, accuracies, penalties = self._step(images, self._labels[rows], noise)
+            rate = config.learning_rate * one_cycle(share)
+            losses, accuracies, penalties = self._step(images, self._labels[rows], noise, rate)
             yield Step(epoch + 1, step + 1, self.steps, losses, accuracies, penalties)
 
     def _step(
-        self, images: Tensor, labels: Tensor, noise: Tensor | None
+        self, images: Tensor, labels: Tensor, noise: Tensor | None, rate: float
     ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
         """Learn from one batch; only this process's share of it is looked at here."""
         mine = slice(processes.rank(), None, processes.count())
@@ -196,10 +191,10 @@ class Trainer:
             loss = loss + self.config.weight * penalties.sum()
         elif len(penalties):
             loss = loss + self.config.weight * penalties.mean()
-        self.optimizer.zero_grad()
+        self.ensemble.zero_grad()
         loss.backward()
         processes.average_gradients(self.ensemble)
-        self.optimizer.step()
+        self._optimizer.step(rate)
         return own, accuracies, tuple(penalties.tolist())
 
     def _autocast(self) -> Any:

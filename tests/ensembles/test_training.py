@@ -102,6 +102,7 @@ def small_resnet():
         (small_resnet, {"penalty": "unbiased-dcor", "shift": 2, "mirror": True, "noise": 0.1}),
         (tiny_networks.plain, {"adversarial": "fgsm", "clean_share": 0.3}),
         (tiny_networks.dropping, {}),
+        (small_resnet, {"optimizer": "muon"}),
     ],
 )
 def test_an_interrupted_training_ends_with_the_same_weights(some, tmp_path, make, changes):
