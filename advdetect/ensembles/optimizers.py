@@ -27,7 +27,7 @@ class Optimizer:
 
     Source:
         Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; norms and
-        momentum of its CIFAR-10 record, github.com/KellerJordan/cifar10-airbench.
+        momentum of his record on CIFAR-10 (KellerJordan/cifar10-airbench).
     """
 
     def __init__(self, network: nn.Module, name: str, weight_decay: float) -> None:
