@@ -6,9 +6,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from advdetect.errors import InputError
+
 OPTIMIZERS = ("sgd", "muon")
-# What Muon adds to the names of its momenta, beside those of SGD.
-KERNEL = "kernel."
 
 
 @final
@@ -25,12 +25,20 @@ class Optimizer:
         name: One of ``OPTIMIZERS``.
         weight_decay: Of SGD.
 
+    Raises:
+        InputError: this torch is too old for ``muon``.
+
     Source:
         Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; norms and
         momentum of his record on CIFAR-10 (KellerJordan/cifar10-airbench).
     """
 
     def __init__(self, network: nn.Module, name: str, weight_decay: float) -> None:
+        if name == "muon" and not hasattr(torch.optim, "Muon"):
+            raise InputError(
+                f"the optimizer muon needs torch 2.9 or newer, this is {torch.__version__}: "
+                "update torch, or take sgd"
+            )
         kernels: list[nn.Parameter] = []
         rest: list[nn.Parameter] = []
         for parameter in network.parameters():
@@ -39,13 +47,14 @@ class Optimizer:
         self._kernels = kernels
         # torch's Muon takes nothing but matrices: it works on copies.
         self._matrices = [nn.Parameter(k.detach().flatten(1).clone()) for k in kernels]
+        # By what their momenta's names begin with.
         self._parts: dict[str, torch.optim.Optimizer] = {}
         if rest:
             self._parts[""] = torch.optim.SGD(
                 rest, momentum=0.9, nesterov=True, weight_decay=weight_decay
             )
         if kernels:
-            self._parts[KERNEL] = torch.optim.Muon(self._matrices, momentum=0.6, weight_decay=0)
+            self._parts["kernel."] = torch.optim.Muon(self._matrices, momentum=0.6, weight_decay=0)
 
     def step(self, learning_rate: float) -> None:
         """Change the weights by their gradients."""

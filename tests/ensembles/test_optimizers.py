@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from advdetect.ensembles.optimizers import OPTIMIZERS, Optimizer
+from advdetect.errors import InputError
 
 
 def network():
@@ -126,3 +127,10 @@ def test_momenta_are_all_that_steps_need_to_go_on(name):
         assert torch.equal(one, other)
     for after, before in zip(whole.parameters(), network().parameters(), strict=True):
         assert not torch.equal(after, before)
+
+
+def test_an_old_torch_has_no_muon(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(InputError, match=r"muon needs torch 2.9 or newer, this is 2.*: update"):
+        Optimizer(network(), "muon", weight_decay=0)
+    Optimizer(network(), "sgd", weight_decay=0)

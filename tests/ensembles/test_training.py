@@ -229,7 +229,7 @@ def test_labels_have_an_embedding_of_their_own(some, tmp_path):
 
 
 def test_beyond_a_given_model_labels_are_learned(small, digits, train):
-    config = replace(CONFIG, members=1, epochs=6, given="small", weight=0.0)
+    config = replace(CONFIG, members=1, epochs=12, given="small", weight=0.0)
     held = digits["evaluation"].subset(range(300))
     labels = torch.eye(10)[held.labels]
     _, (known,) = logits_and_features(small.module, held.images, ["penultimate"])
