@@ -6,6 +6,7 @@ Nothing here, or anywhere in the package, unpickles.
 import hashlib
 import json
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,15 +62,18 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (text + "\n").encode())
 
 
-def read_json(path: Path, *, schema: int | None = None) -> Any:
+def read_json(
+    path: Path, *, schema: int | None = None, keys: Mapping[str, type] | None = None
+) -> Any:
     """Read JSON.
 
     Args:
         path: The file.
         schema: The newest ``"schema"`` that the caller understands.
+        keys: What an object must hold, and of which type.
 
     Raises:
-        FileError: the file is missing, no JSON, or of a newer schema.
+        FileError: the file is missing, no JSON, of a newer schema, or lacks a key.
     """
     try:
         content = json.loads(read_bytes(path))
@@ -82,6 +86,13 @@ def read_json(path: Path, *, schema: int | None = None) -> Any:
         if found > schema:
             raise FileError(
                 f"{path} has schema {found}, this version reads up to {schema}: update advdetect"
+            )
+    for key, kind in (keys or {}).items():
+        value = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(value, kind):
+            raise FileError(
+                f"{path} is damaged or was changed: expected {key!r} as {kind.__name__}, "
+                f"got {reprlib.repr(value)}"
             )
     return content
 

@@ -152,6 +152,13 @@ def test_refuses_json_of_another_origin(tmp_path, content):
         storage.read_json(tmp_path / "x.json", schema=1)
 
 
+@pytest.mark.parametrize("content", [{}, {"name": None}, {"name": 1}, ["name"], "name"])
+def test_refuses_json_without_what_it_must_hold(tmp_path, content):
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(FileError, match="is damaged or was changed: expected 'name' as str, got"):
+        storage.read_json(tmp_path / "x.json", keys={"name": str})
+
+
 def test_a_file_is_replaced_whole_and_leaves_no_part(tmp_path):
     storage.write_bytes(tmp_path / "x", b"a long first content")
     storage.write_bytes(tmp_path / "x", b"short")

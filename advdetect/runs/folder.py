@@ -14,6 +14,7 @@ from advdetect import storage
 from advdetect.errors import FileError
 
 SCHEMA = 1
+KEYS = {"command": str, "configuration": dict, "threads": int}
 _PACKAGES = ("advdetect", "torch", "foolbox", "numpy", "scikit-learn")
 
 
@@ -59,7 +60,7 @@ class RunFolder:
         }
         file = path / "manifest.json"
         if file.is_file():
-            found = storage.read_json(file, schema=SCHEMA)
+            found = storage.read_json(file, schema=SCHEMA, keys=KEYS)
             difference = _difference(found, manifest)
             if difference:
                 raise FileError(
@@ -79,11 +80,12 @@ class RunFolder:
         """Open a run to read it.
 
         Raises:
-            FileError: there is no run in the folder.
+            FileError: there is no run in the folder, or its manifest is damaged.
         """
-        if not (path / "manifest.json").is_file():
+        file = path / "manifest.json"
+        if not file.is_file():
             raise FileError(f"no run in {path}: expected a folder with manifest.json")
-        return cls(path, storage.read_json(path / "manifest.json", schema=SCHEMA))
+        return cls(path, storage.read_json(file, schema=SCHEMA, keys=KEYS))
 
     @property
     def configuration(self) -> Mapping[str, Any]:

@@ -1,5 +1,7 @@
 """Evaluate a guard into a run folder: attacks, records, report and figures."""
 
+import hashlib
+import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +60,13 @@ class Fitting:
     calibration: ImageSet
     attacked: Path | None = None
 
+    @property
+    def fingerprint(self) -> str:
+        """Sha256 of what the detectors come from."""
+        run = None if self.attacked is None else RunFolder.open(self.attacked).configuration
+        parts = [self.reference.fingerprint, self.calibration.fingerprint, run]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
 
 def evaluate_into(
     guard: Guard,
@@ -110,7 +119,7 @@ def evaluate_into(
         "guard_sha256": _guard_fingerprint(guard),
         "judged": images.fingerprint,
         "adaptive": adaptive,
-        "baselines": None if baselines is None else baselines.reference.fingerprint,
+        "baselines": None if baselines is None else baselines.fingerprint,
     }
     run, results = attack_data(
         model,

@@ -1,5 +1,6 @@
 """An evaluation's records and figures in its run folder, and read back without a model."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from advdetect.workflows.recording import KEYS
 
 SCHEMA = 1
 CUT_KEYS = ("attack", "eps", "predicted")
+JUDGED_KEYS = {"about": dict, "pictures": list, "cuts": bool}
 FILES = ("records.parquet", "scores.parquet", "cuts.parquet", "judged.json", "drawn.safetensors")
 
 
@@ -64,7 +66,7 @@ def kept(folder: Path) -> tuple[Judged, tuple[PictureRow, ...], Embedding | None
             f"{folder} holds no finished evaluation, judged.json is missing: repeat the command "
             "that began it"
         )
-    about = storage.read_json(folder / "judged.json", schema=SCHEMA)
+    about = storage.read_json(folder / "judged.json", schema=SCHEMA, keys=JUDGED_KEYS)
     cuts = read_records(folder / "cuts.parquet", CUT_KEYS) if about["cuts"] else []
     members = []
     if about.get("members"):
@@ -76,15 +78,27 @@ def kept(folder: Path) -> tuple[Judged, tuple[PictureRow, ...], Embedding | None
         tuple(cuts),
         tuple(members),
     )
-    drawn = about["pictures"] or about["embedding"]
-    tensors = storage.load_tensors(folder / "drawn.safetensors") if drawn else {}
+    try:
+        return judged, *_drawn(folder, about)
+    except (KeyError, TypeError) as error:
+        raise FileError(
+            f"{folder / 'judged.json'} and drawn.safetensors do not fit each other ({error}): "
+            "repeat the command that began it"
+        ) from None
+
+
+def _drawn(
+    folder: Path, about: Mapping[str, Any]
+) -> tuple[tuple[PictureRow, ...], Embedding | None]:
+    """Read the pictures and the plane that ``judged.json`` describes."""
+    if not about["pictures"] and about["embedding"] is None:
+        return (), None
+    tensors = storage.load_tensors(folder / "drawn.safetensors")
     pictures = tuple(
         PictureRow(tensors[f"clean.{i}"].numpy(), tensors[f"attacked.{i}"].numpy(), **row)
         for i, row in enumerate(about["pictures"])
     )
-    embedding = None
-    if about["embedding"] is not None:
-        embedding = Embedding(
-            tensors["coordinates"].numpy(), tensors["kind"].numpy(), about["embedding"]
-        )
-    return judged, pictures, embedding
+    if about["embedding"] is None:
+        return pictures, None
+    coordinates, kind = tensors["coordinates"].numpy(), tensors["kind"].numpy()
+    return pictures, Embedding(coordinates, kind, about["embedding"])

@@ -136,6 +136,9 @@ def test_refuses_a_newer_schema_and_a_damaged_manifest(tmp_path, begin):
     manifest.write_text('{"schema": 1')
     with pytest.raises(FileError, match="manifest.json is no readable JSON file"):
         begin(tmp_path)
+    manifest.write_text('{"schema": 1, "command": "attack", "configuration": [], "threads": 2}')
+    with pytest.raises(FileError, match=r"changed: expected 'configuration' as dict, got \[\]"):
+        begin(tmp_path)
 
 
 def test_opens_a_run_to_read_it(tmp_path):

@@ -16,11 +16,12 @@ from advdetect.attacks.knowing import ADAPTIVE, EPS
 from advdetect.errors import FileError, InputError
 from advdetect.guard import Guard
 from advdetect.report.report import ALL
+from advdetect.runs import RunFolder
 from advdetect.runs.records import read_records
 from advdetect.workflows import demonstrating, keeping
 from advdetect.workflows.attacking import attack_data
 from advdetect.workflows.evaluating import evaluate
-from advdetect.workflows.evaluating_run import evaluate_again, evaluate_into
+from advdetect.workflows.evaluating_run import Fitting, evaluate_again, evaluate_into
 from advdetect.workflows.keeping import FILES
 from advdetect.workflows.recording import KEYS, KNOWING, of_kind
 from advdetect.workflows.reporting import report_of
@@ -118,6 +119,21 @@ def test_other_runs_are_no_evaluations(small, digits, tmp_path):
         evaluate_again(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"about": None}, "judged.json is damaged or was changed: expected 'about' as dict"),
+        ({"pictures": [{}] * 99}, "judged.json and drawn.safetensors do not fit each other"),
+        ({"pictures": ["a"]}, "judged.json and drawn.safetensors do not fit each other"),
+    ],
+)
+def test_a_changed_description_is_refused(folder, change, message):
+    about = json.loads((folder / "judged.json").read_text())
+    (folder / "judged.json").write_text(json.dumps(about | change))
+    with pytest.raises(FileError, match=message):
+        evaluate_again(folder)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_an_unfinished_evaluation_is_refused(folder, name):
     if not (folder / name).exists():
@@ -171,6 +187,21 @@ def test_a_guard_attacked_knowingly(small_guard, small_guard_folder, digits, tmp
     kept.unlink()
     evaluate_into(small_guard, digits["evaluation"], tmp_path, **options)
     assert contents(tmp_path) == before
+
+
+def test_baselines_of_other_images_or_attacks_are_another_run(digits, tmp_path):
+    for name, seed in (("run", 0), ("again", 0), ("other", 1)):
+        RunFolder.start(tmp_path / name, "attack", {"seed": seed})
+    reference, calibration = digits["reference"], digits["calibration"]
+    first = Fitting(reference, calibration, tmp_path / "run")
+    assert first.fingerprint == replace(first, attacked=tmp_path / "again").fingerprint
+    others = (
+        replace(first, attacked=tmp_path / "other"),
+        replace(first, attacked=None),
+        replace(first, calibration=calibration.subset(range(9))),
+        replace(first, reference=reference.subset(range(9))),
+    )
+    assert len({first.fingerprint, *(other.fingerprint for other in others)}) == 5
 
 
 def test_images_that_do_not_fit_are_refused_before_anything_is_attacked(small_guard, tmp_path):
