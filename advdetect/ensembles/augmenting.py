@@ -13,6 +13,7 @@ def augment(
     mirror: bool,
     noise: float,
     cutout: int = 0,
+    mirrored: Tensor | None = None,
 ) -> Tensor:
     """Mirror half of the pictures, move each a little, add a little noise, and cover a square.
 
@@ -27,14 +28,16 @@ def augment(
         mirror: Whether half of them are mirrored.
         noise: Largest deviation, of Gaussian noise.
         cutout: Side of the black square; its centre is anywhere, so that parts may lie outside.
+        mirrored: ``(n,)`` which are mirrored, where that is not left to chance.
     """
     n, channels, height, width = images.shape
     # Cutout apart, all is drawn whether asked for or not: no option changes what others draw.
-    mirrored = (torch.rand(n, generator=generator) < 0.5) & mirror
+    drawn_half = torch.rand(n, generator=generator) < 0.5
+    turned = (drawn_half if mirrored is None else mirrored) & mirror
     down, right = torch.randint(0, 2 * shift + 1, (2, n, 1), generator=generator)
     deviation = noise * torch.rand(n, 1, 1, 1, generator=generator)
     drawn = torch.randn(images.shape, generator=generator)
-    images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+    images = torch.where(turned.view(-1, 1, 1, 1), images.flip(3), images)
     if shift:
         y = (down + torch.arange(height)).view(n, 1, height, 1)
         x = (right + torch.arange(width)).view(n, 1, 1, width)

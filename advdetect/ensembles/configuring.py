@@ -44,10 +44,13 @@ class TrainingConfig:
         optimizer: A name in ``OPTIMIZERS``: ``sgd`` with Nesterov momentum .9, or ``muon`` for
             kernels of convolutions and ``sgd`` for the rest.
         learning_rate: Peak of one cycle.
+        warm_up: Share of all steps in which the learning rate rises.
         weight_decay: Of ``sgd``.
         label_smoothing: Share of the label spread over all classes.
         shift: Pictures are moved by up to so many pixels.
         mirror: Half of the pictures are mirrored.
+        alternate: Which half is not drawn anew in every epoch: what was mirrored in one is not in
+            the next.
         noise: Largest deviation of Gaussian noise on the pictures.
         cutout: Side of a black square somewhere on each picture; 0: none.
         precision: Of the members' passes: ``float32`` or ``bfloat16``.
@@ -75,10 +78,12 @@ class TrainingConfig:
     batch: int = 128
     optimizer: str = "sgd"
     learning_rate: float = 0.2
+    warm_up: float = 0.25
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
     shift: int = 2
     mirror: bool = True
+    alternate: bool = False
     noise: float = 0.0
     cutout: int = 0
     precision: str = "float32"
@@ -103,10 +108,12 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{name} must be finite and not negative, got {value}")
-        for name in ("clean_share", "label_smoothing"):
+        for name in ("clean_share", "label_smoothing", "warm_up"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, got {value}")
+        if self.alternate and not self.mirror:
+            raise InputError("alternate says which pictures are mirrored, and mirror is false")
         if self.penalty is not None and self.members < 2:
             raise InputError(
                 f"the penalty {self.penalty} compares members: train at least 2, got {self.members}"

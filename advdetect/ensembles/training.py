@@ -151,14 +151,24 @@ class Trainer:
                 mirror=config.mirror,
                 noise=config.noise,
                 cutout=config.cutout,
+                mirrored=self._mirrored(epoch)[rows] if config.alternate else None,
             )
             noise = None
             if config.adversarial is not None:
                 noise = 2 * torch.rand(images.shape, generator=generator) - 1
             share = (epoch * self.steps + step) / (config.epochs * self.steps)
-            rate = config.learning_rate * one_cycle(share)
+            rate = config.learning_rate * one_cycle(share, config.warm_up)
             losses, accuracies, penalties = self._step(images, self._labels[rows], noise, rate)
             yield Step(epoch + 1, step + 1, self.steps, losses, accuracies, penalties)
+
+    def _mirrored(self, epoch: int) -> Tensor:
+        """``(n,)`` half of all pictures, the other half in the next epoch.
+
+        Source:
+            Jordan 2024, arXiv:2404.00498, section 3.6.
+        """
+        generator = torch.Generator().manual_seed(self.config.seed)
+        return (torch.rand(len(self._images), generator=generator) < 0.5) ^ bool(epoch % 2)
 
     def _step(
         self, images: Tensor, labels: Tensor, noise: Tensor | None, rate: float
@@ -263,7 +273,7 @@ class Trainer:
         return torch.stack([torch.stack(s).mean() if s else nothing for s in shares])
 
 
-def one_cycle(share: float, warm_up: float = 0.25) -> float:
+def one_cycle(share: float, warm_up: float) -> float:
     """Share of the peak learning rate: up from a twentieth, then down to 0, as cosines."""
     if share < warm_up:
         return 0.05 + 0.95 * _half_cosine(1 - share / warm_up)

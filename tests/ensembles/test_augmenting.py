@@ -65,6 +65,13 @@ def test_half_are_mirrored(images):
     assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
+def test_who_is_mirrored_may_be_said(images):
+    wanted = torch.arange(len(images)) % 3 == 0
+    found = augment(images, generator(), **CALM | {"mirror": True}, mirrored=wanted)
+    assert torch.equal(found[wanted], images[wanted].flip(3))
+    assert torch.equal(found[~wanted], images[~wanted])
+
+
 def test_noise_has_a_deviation_of_its_own_on_each_picture():
     grey = torch.full((200, 1, 20, 20), 0.5)
     found = augment(grey, generator(), shift=0, mirror=False, noise=0.1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from advdetect import storage
-from advdetect.ensembles import ADVERSARIES, Trainer, TrainingConfig
+from advdetect.ensembles import ADVERSARIES, Trainer, TrainingConfig, training
 from advdetect.ensembles.featuring import logits_and_features
 from advdetect.ensembles.penalties import dcor, partial_dcor, unbiased_dcor
 from advdetect.ensembles.training import one_cycle
@@ -164,12 +164,60 @@ def test_one_step_by_hand(some, tmp_path):
         torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_learning_rate_goes_up_and_down_once():
-    assert one_cycle(0) == pytest.approx(0.05)
-    assert one_cycle(0.125) == pytest.approx(0.525)
-    assert one_cycle(0.25) == pytest.approx(1)
-    assert one_cycle(0.625) == pytest.approx(0.5)
-    assert one_cycle(1) == pytest.approx(0)
+@pytest.mark.parametrize("warm_up", [0.25, 0.1])
+def test_the_learning_rate_goes_up_and_down_once(warm_up):
+    assert one_cycle(0, warm_up) == pytest.approx(0.05)
+    assert one_cycle(warm_up / 2, warm_up) == pytest.approx(0.525)
+    assert one_cycle(warm_up, warm_up) == pytest.approx(1)
+    assert one_cycle((warm_up + 1) / 2, warm_up) == pytest.approx(0.5)
+    assert one_cycle(1, warm_up) == pytest.approx(0)
+
+
+def test_without_a_warm_up_the_rate_only_falls():
+    assert [one_cycle(share, 0) for share in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
+
+
+def test_the_first_step_is_as_long_as_the_warm_up_says(some, tmp_path):
+    # From the peak down where there is none, from a twentieth of it up where there is one.
+    def moved(warm_up):
+        config = replace(CONFIG, members=1, epochs=1, batch=300, shift=0, warm_up=warm_up)
+        found = trainer(config, some).run(tmp_path / f"{warm_up}", ignore)
+        (before,) = networks(tiny_networks.plain, 1)
+        return [
+            (after - old).detach()
+            for after, old in zip(found.parameters(), before.parameters(), strict=True)
+        ]
+
+    for long, short in zip(moved(0.0), moved(0.5), strict=True):
+        torch.testing.assert_close(0.05 * long, short, rtol=1e-3, atol=1e-6)
+
+
+def test_pictures_are_mirrored_in_every_other_epoch(some, tmp_path, monkeypatch):
+    # Told apart by one bright column that mirroring moves from the left to the right.
+    images = torch.zeros_like(some.images)
+    images[:, :, :, 0] = torch.linspace(0.1, 1, len(images)).view(-1, 1, 1)
+    seen = []
+    original = training.augment
+
+    def watched(given, generator, **options):
+        changed = original(given, generator, **options)
+        seen.append((given.amax((1, 2, 3)), changed[:, 0, 0, 0] == 0))
+        return changed
+
+    monkeypatch.setattr(training, "augment", watched)
+    config = replace(CONFIG, members=1, epochs=4, batch=100, shift=0, mirror=True, alternate=True)
+    trainer(config, replace(some, images=images)).run(tmp_path / "file", ignore)
+    steps = len(images) // 100
+    epochs = []
+    for epoch in range(4):
+        part = seen[epoch * steps : (epoch + 1) * steps]
+        which, turned = (torch.cat(parts) for parts in zip(*part, strict=True))
+        epochs.append(turned[which.argsort()])
+    first, second, third, fourth = epochs
+    assert torch.equal(first, ~second)
+    assert torch.equal(first, third)
+    assert torch.equal(second, fourth)
+    assert 0.4 < first.float().mean() < 0.6
 
 
 @pytest.mark.parametrize("penalty", ["unbiased-dcor", "cka", "partial-dcor"])
