@@ -57,20 +57,29 @@ def read_picture(path: Path) -> Tensor:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """List the picture files of a folder and of those below it, sorted; hidden ones apart."""
-    found = []
-    for parent, folders, files in os.walk(folder, onerror=_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
-    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+    """List the picture files of a folder and of those below it, sorted; hidden ones apart.
+
+    Links are followed, but for one that leads back to a folder it lies in.
+    """
+    return sorted(_below(folder, frozenset()), key=lambda path: path.relative_to(folder).parts)
 
 
-def _unreadable(error: OSError) -> None:
-    raise FileError(f"{error.filename}: {error.strerror}") from error
+def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        with os.scandir(folder) as listed:
+            entries = [entry for entry in listed if not entry.name.startswith(".")]
+    except OSError as error:
+        raise FileError(f"{error.filename}: {error.strerror}") from error
+    for entry in entries:
+        path = folder / entry.name
+        # A link to nowhere is no folder, and an error where it is read.
+        if os.path.isdir(path) if entry.is_symlink() else entry.is_dir():
+            yield from _below(path, above | {real})
+        elif path.suffix.lower() in SUFFIXES:
+            yield path
 
 
 def read_inputs(

@@ -194,3 +194,19 @@ def test_sixteen_bits_with_a_transparent_level(tmp_path):
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path):
     with pytest.raises(FileError, match="gone: No such file"):
         pictures_in(tmp_path / "gone")
+
+
+def test_linked_folders_are_listed_and_loops_end(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "here" / "deep").mkdir(parents=True)
+    (elsewhere / "deep").mkdir(parents=True)
+    for name in ("here/a.png", "elsewhere/deep/b.png"):
+        (tmp_path / name).touch()
+    here = tmp_path / "here"
+    (here / "other").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(here)  # in a circle
+    (here / "deep" / "up").symlink_to(here)
+    (here / "self").symlink_to("self")
+    (here / "gone.png").symlink_to("nowhere.png")
+    found = [path.relative_to(here).as_posix() for path in pictures_in(here)]
+    assert found == ["a.png", "gone.png", "other/deep/b.png"]
