@@ -55,7 +55,7 @@ def train(
         typer.Option(help="MODEL beyond which one network is to know the labels."),
     ] = None,
     adversarial: Annotated[
-        str | None, typer.Option(help="Learn from examples of fgsm, pgd or trades.")
+        str | None, typer.Option(help="Learn from examples of fgsm, n-fgsm, pgd or trades.")
     ] = None,
     eps: Annotated[
         str | None, typer.Option(help="Linf budget of such examples; 8/255 by default.")

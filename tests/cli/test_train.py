@@ -170,7 +170,7 @@ def test_a_label_embedding_stands_for_the_labels(ready, tmp_path):
     ("arguments", "error"),
     [
         (["--penalty", "mmd", "--members", "2"], "no penalty named 'mmd', choose from: dcor, unb"),
-        (["--adversarial", "cw"], "no adversary named 'cw', choose from: fgsm, pgd, trades"),
+        (["--adversarial", "cw"], "no adversary named 'cw', choose from: fgsm, n-fgsm, pgd, tra"),
         (["--precision", "int8"], "no precision named 'int8', choose from: float32, bfloat16"),
         (["--penalty", "dcor"], "the penalty dcor compares members: train at least 2, got 1"),
         (["--members", "0"], "members must be at least 1, got 0"),

@@ -70,6 +70,16 @@ def test_fgsm_makes_one_step_of_five_quarters_from_its_start(linear, images, lab
     assert gained.max() == pytest.approx(EPS, abs=1e-6)
 
 
+def test_n_fgsm_makes_one_step_from_twice_as_far_and_stays_there(linear, images, labels):
+    noise = noise_like(images)
+    start = (images + 2 * EPS * noise).clamp(0, 1)
+    expected = (start + EPS * outward(linear, labels)).clamp(0, 1)
+    found = ADVERSARIES["n-fgsm"].craft(linear, images, labels, noise, EPS)
+    torch.testing.assert_close(found, expected)
+    away = (found - images).abs().max().item()
+    assert 2 * EPS < away <= 3 * EPS  # beyond the budget, and no further
+
+
 def test_steps_and_strides_are_shares_of_the_budget(linear, images, labels):
     inner = 0.25 + images / 2  # no pixel meets the ends of the range
     nothing = torch.zeros_like(inner)
@@ -85,7 +95,8 @@ def test_examples_stay_within_their_budget_and_are_pictures(small, digits, name,
     rows = digits["evaluation"].subset(range(20))
     noise = noise_like(rows.images)
     found = ADVERSARIES[name].craft(small.module, rows.images, rows.labels, noise, eps)
-    assert (found - rows.images).abs().max() <= eps + 1e-6
+    furthest = 3 * eps if name == "n-fgsm" else eps
+    assert (found - rows.images).abs().max() <= furthest + 1e-6
     assert found.min() >= 0
     assert found.max() <= 1
     assert not found.requires_grad
@@ -93,7 +104,7 @@ def test_examples_stay_within_their_budget_and_are_pictures(small, digits, name,
         assert (found - rows.images).abs().max() > 0.4
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+@pytest.mark.parametrize("name", ["fgsm", "n-fgsm", "pgd"])
 def test_examples_are_harder_than_noise(small, digits, name):
     rows = digits["evaluation"].subset(range(60))
     noise = noise_like(rows.images)

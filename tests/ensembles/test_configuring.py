@@ -144,7 +144,7 @@ def test_says_which_type_was_expected(values, message):
     ("values", "message"),
     [
         ({"penalty": "mmd"}, "no penalty named 'mmd', choose from: dcor, unbiased-dcor, partial-"),
-        ({"adversarial": "cw"}, "no adversary named 'cw', choose from: fgsm, pgd, trades"),
+        ({"adversarial": "cw"}, "no adversary named 'cw', choose from: fgsm, n-fgsm, pgd, trades"),
         ({"against": "none"}, "no way to compare members named 'none', choose from: all, predec"),
         ({"optimizer": "adam"}, "no optimizer named 'adam', choose from: sgd, muon"),
         ({"precision": "int8"}, "no precision named 'int8', choose from: float32, bfloat16"),
