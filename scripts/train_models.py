@@ -113,11 +113,15 @@ RECIPES = (
         ),
         "cifar10-resnet": cifar(
             "pooled-resnet",
-            epochs=20,
+            arguments={"widths": [64, 256, 384]},
+            epochs=32,
             batch=512,
-            learning_rate=0.4,
+            optimizer="muon",
+            learning_rate=0.08,
+            warm_up=0.1,
             shift=4,
-            cutout=8,
+            alternate=True,
+            cutout=12,
             precision="bfloat16",
         ),
         "cifar10-robust": cifar(

@@ -37,8 +37,14 @@ _FINE = (
     Budget("l2_fmn"),
 )
 
-# Stored, attacked pictures lose the finest of their detail.
-_FINE_STORED = tuple(Budget("linf_pgd_jpeg", eps) for eps in _FINE_EPS)
+_FINE_FULL = (
+    *_FINE,
+    # Both stop where they first succeed, which is often after one large step or square.
+    Budget("linf_square", 8 / 255),
+    Budget("linf_strong", 8 / 255),
+    # Stored, attacked pictures lose the finest of their detail.
+    *(Budget("linf_pgd_jpeg", eps) for eps in _FINE_EPS),
+)
 
 SUITES: Mapping[str, tuple[Budget, ...]] = {
     # Seconds for a few hundred small images.
@@ -56,16 +62,14 @@ SUITES: Mapping[str, tuple[Budget, ...]] = {
         *(Budget("linf_uniform_noise", eps) for eps in _LINF_EPS),
         *(Budget("l2_gaussian_noise", eps) for eps in _L2_EPS),
     ),
-    # For natural pictures: what a guard learns from ...
+    # For natural pictures: what a guard learns from, less or more of it; the searches last long
+    # where the model is robust ...
     "fine-fitting": _FINE,
-    "fine-fitting-jpeg": (*_FINE, *_FINE_STORED),
+    "fine-fitting-full": _FINE_FULL,
     # ... and what it is judged by: beside noise of the same norms, changes that no attacker made,
     # for a detector may have learnt no more than that a picture is not what a camera stored.
     "fine": (
-        *_FINE,
-        Budget("linf_square", 8 / 255),
-        Budget("linf_strong", 8 / 255),
-        *_FINE_STORED,
+        *_FINE_FULL,
         *(Budget("linf_uniform_noise", eps) for eps in _FINE_EPS),
         Budget("l2_gaussian_noise", 0.5),
         *map(Budget, CHANGES),

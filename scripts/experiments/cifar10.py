@@ -1,6 +1,7 @@
 """Detection on CIFAR-10 (JPEG), where rivals' figures stand: every detector, every attack."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,14 +41,14 @@ from experiments.cifar10_tables import (
 from experiments.printing import console, track
 
 MODEL = "cifar10-resnet"
-FITTING = f"{SUITE}-fitting-jpeg"
+FITTING = f"{SUITE}-fitting-full"
 FITTED = 500  # reference pictures attacked
 ATTACKED = 300  # evaluation pictures attacked; all are judged clean
 WORKERS = 2
 
 
 def cifar10(out: Path, data_root: Path | None) -> None:
-    """Guards of one to four passes, with the gradient and without, and every baseline."""
+    """Guards of one, two and four passes, with the gradient and without, and every baseline."""
     torch.set_num_threads(1)  # a core for each worker
     splits = test_splits(data_root)
     model = load_model(MODEL)
@@ -79,7 +80,6 @@ def cifar10(out: Path, data_root: Path | None) -> None:
         track=track,
     )
     run = read_attacks(RunFolder.open(out / "evaluation"))
-    torch.set_num_threads(WORKERS)  # nobody works beside this from here on
     evaluated, _, _ = kept(out / "evaluation")
     # Of the other guards no table shows more than their scores. They go with the evaluation.
     others = out / "evaluation" / "others"
@@ -101,7 +101,8 @@ def cifar10(out: Path, data_root: Path | None) -> None:
     print_controls(reports, out)
     print_seeds(reports, out)
     print_thresholds(judged[main], guards[main], out)
-    features(model, splits["reference"], out)
+    with alone():
+        features(model, splits["reference"], out)
     console.print(f"report: {out / 'evaluation' / 'report.html'}")
 
 
@@ -120,20 +121,32 @@ def guard_in(
     if not (folder / "guard.json").is_file():
         some = splits["reference"].subset(range(FITTED))
         attack_data(model, some, attacked, suite=suite, workers=WORKERS, track=track)
-        fit_guard(
-            model,
-            splits["reference"],
-            splits["calibration"],
-            folder,
-            attacked=attacked,
-            detector="hybrid",
-            per_class=True,
-            passes=passes,
-            gradient=gradient,
-            seed=seed,
-            track=track,
-        )
+        with alone():
+            fit_guard(
+                model,
+                splits["reference"],
+                splits["calibration"],
+                folder,
+                attacked=attacked,
+                detector="hybrid",
+                per_class=True,
+                passes=passes,
+                gradient=gradient,
+                seed=seed,
+                track=track,
+            )
     return Guard.load(folder, model=model.module)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Use every core: no workers are at it meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(WORKERS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def scores_of(guard: Guard, images: ImageSet, run: AttackRun, file: Path) -> tuple[Block, ...]:
@@ -142,9 +155,12 @@ def scores_of(guard: Guard, images: ImageSet, run: AttackRun, file: Path) -> tup
     Kept in a file; what is there is taken up.
     """
     if not file.is_file():
-        clean = observe(guard, images.images, track, "clean images")
-        attacked = [(r, observe(guard, r.adversarial, track, str(r.budget))) for r in run.results]
-        write_records(file, list(score_blocks(guard, images, clean, attacked, "clean-only")))
+        with alone():
+            clean = observe(guard, images.images, track, "clean images")
+            attacked = [
+                (r, observe(guard, r.adversarial, track, str(r.budget))) for r in run.results
+            ]
+            write_records(file, list(score_blocks(guard, images, clean, attacked, "clean-only")))
     return tuple(read_records(file, SCORE_KEYS))
 
 

@@ -28,7 +28,6 @@ MAIN = "four passes and gradient"
 # Passes forth, and whether the model is asked for a gradient besides.
 GUARDS = {
     MAIN: (4, True),
-    "three passes and gradient": (3, True),
     "two passes and gradient": (2, True),
     "one pass and gradient": (1, True),
     "two passes": (2, False),

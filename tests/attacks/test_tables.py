@@ -41,7 +41,7 @@ def test_the_strong_suite():
 
 @pytest.mark.parametrize(
     ("fitting", "judging"),
-    [("fitting", "standard"), ("fine-fitting", "fine"), ("fine-fitting-jpeg", "fine")],
+    [("fitting", "standard"), ("fine-fitting", "fine"), ("fine-fitting-full", "fine")],
 )
 def test_a_guard_is_fitted_on_no_noise_and_on_nothing_that_it_is_not_judged_by(fitting, judging):
     assert set(SUITES[fitting]) < set(SUITES[judging])
