@@ -48,7 +48,7 @@ def evaluated(advdetect, small_guard_folder, tmp_path_factory):
 
 
 def evaluate(guard, out):
-    return ["evaluate", guard, *DIGITS, "--suite", "quick", "--limit", "12", "--out", out]
+    return ["evaluate", guard, *DIGITS, "--suite", "quick", "--limit", "60", "--out", out]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
