@@ -32,8 +32,8 @@ def augment(
     """
     n, channels, height, width = images.shape
     # Cutout apart, all is drawn whether asked for or not: no option changes what others draw.
-    drawn_half = torch.rand(n, generator=generator) < 0.5
-    turned = (drawn_half if mirrored is None else mirrored) & mirror
+    by_chance = torch.rand(n, generator=generator) < 0.5
+    turned = (by_chance if mirrored is None else mirrored) & mirror
     down, right = torch.randint(0, 2 * shift + 1, (2, n, 1), generator=generator)
     deviation = noise * torch.rand(n, 1, 1, 1, generator=generator)
     drawn = torch.randn(images.shape, generator=generator)

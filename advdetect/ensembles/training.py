@@ -162,7 +162,7 @@ class Trainer:
             yield Step(epoch + 1, step + 1, self.steps, losses, accuracies, penalties)
 
     def _mirrored(self, epoch: int) -> Tensor:
-        """``(n,)`` half of all pictures, the other half in the next epoch.
+        """Which pictures are mirrored, ``(n,)``: a random half, and in the next epoch the other.
 
         Source:
             Jordan 2024, arXiv:2404.00498, section 3.6.
