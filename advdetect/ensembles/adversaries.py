@@ -70,8 +70,8 @@ def divergence(logits: Tensor, probabilities: Tensor) -> Tensor:
 ADVERSARIES: Mapping[str, Adversary] = {
     # Wong, Rice and Kolter 2020, arXiv:2001.03994: one step from a random start.
     "fgsm": Adversary(steps=1, stride=1.25),
-    # De Jorge et al. 2022, arXiv:2202.01181: from further out and left there, one step is not
-    # overfitted, at large eps neither.
+    # De Jorge et al. 2022, arXiv:2202.01181: from further out and left there, so that one
+    # step is not overfitted at large eps.
     "n-fgsm": Adversary(steps=1, stride=1.0, reach=2.0, leaves=True),
     # Madry et al. 2018, arXiv:1706.06083.
     "pgd": Adversary(steps=7),
