@@ -130,7 +130,7 @@ class Passes:
         """One recorded pass, with smooth slopes where its gradient is differentiated in turn."""
 
         def keep(layer: str, pre_activation: Tensor) -> Tensor:
-            return self._keep(layer, look.back(pre_activation))
+            return self._keep(layer, pre_activation, look)
 
         with record(model, list(self.units), keep=keep, sharpness=slopes) as recording:
             logits = wide(model(shown))
@@ -141,20 +141,26 @@ class Passes:
                 f"the first of them number {broken[0]}: nothing can be said of those"
             )
         kept, means = dict(recording.activations), {}
-        if self.means:
+        if self._means(look):
             for name, both in kept.items():
                 units = len(self.units[name])
                 kept[name], means[name] = both[:, :units], both[:, units:]
         return Observation(logits, kept, sharpness, means)
 
-    def _keep(self, layer: str, pre_activation: Tensor) -> Tensor:
-        units = wide(pre_activation).flatten(1).index_select(1, self.units[layer])
-        if not self.means:
+    def _keep(self, layer: str, pre_activation: Tensor, look: Look) -> Tensor:
+        # Units are looked up where they now are: to turn whole maps back costs far more.
+        places = look.places(self.units[layer], pre_activation.shape[1:])
+        units = wide(pre_activation).flatten(1).index_select(1, places)
+        if not self._means(look):
             return units
         # The second axis holds channels, in convolutions as in vectors.
         outputs = wide(pre_activation).relu()
         means = outputs if outputs.ndim == 2 else outputs.flatten(2).mean(2)
         return torch.cat([units, means], dim=1)
+
+    def _means(self, look: Look) -> bool:
+        """Whether means are kept, which no family asks of another look."""
+        return self.means and look is PLAIN
 
 
 def wide(values: Tensor) -> Tensor:

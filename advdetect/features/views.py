@@ -1,7 +1,7 @@
 """Pictures looked at otherwise: mirrored, smoothed, denoised, or with fewer grey levels."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -83,7 +83,8 @@ def mirror_back(maps: Tensor) -> Tensor:
     return maps
 
 
-def _leave(images: Tensor) -> Tensor:
+def leave(images: Tensor) -> Tensor:
+    """Change nothing."""
     return images
 
 
@@ -99,14 +100,26 @@ class Look:
     """
 
     change: Callable[[Tensor], Tensor]
-    back: Callable[[Tensor], Tensor]
+    back: Callable[[Tensor], Tensor] = leave
     removes_detail: bool = False
+
+    def places(self, units: Tensor, shape: Sequence[int]) -> Tensor:
+        """Where ``units`` of a map of features lie in the map of a changed picture.
+
+        Args:
+            units: ``(k,)`` numbers in the flat map.
+            shape: Of the map of one picture.
+        """
+        if self.back is leave:
+            return units
+        numbers = torch.arange(math.prod(shape), device=units.device).reshape(1, *shape)
+        return self.back(numbers).flatten()[units]
 
 
 VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"fewer_levels": fewer_levels, "median": median}
-PLAIN = Look(_leave, _leave)
+PLAIN = Look(leave)
 LOOKS: Mapping[str, Look] = {
     "mirrored": Look(mirror, mirror_back),
-    "smoothed": Look(smooth, _leave, removes_detail=True),
-    "denoised": Look(denoise, _leave, removes_detail=True),
+    "smoothed": Look(smooth, removes_detail=True),
+    "denoised": Look(denoise, removes_detail=True),
 }

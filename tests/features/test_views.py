@@ -111,3 +111,13 @@ def test_what_is_no_map_stays():
     for shape in ((2, 11), (2, 12, 3), (2, 2, 3, 4, 5)):
         values = torch.rand(shape)
         assert mirror_back(values) is values
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5), (5, 5, 7), (9, 4), (10, 4), (6,)])
+@pytest.mark.parametrize("name", LOOKS)
+def test_units_are_found_where_whole_maps_turned_back_would_have_them(name, shape):
+    maps = torch.rand(2, *shape)
+    units = torch.randperm(math.prod(shape))[:6]
+    look = LOOKS[name]
+    expected = look.back(maps).flatten(1)[:, units]
+    assert torch.equal(maps.flatten(1)[:, look.places(units, shape)], expected)
