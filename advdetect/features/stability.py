@@ -54,7 +54,8 @@ class StabilityFeatures(Feature):
         for layer in self.layers:
             before, after = observation.bits[layer], again.bits[layer]
             change = after - before
-            columns += [change.relu().mean(1, keepdim=True), (-change).relu().mean(1, keepdim=True)]
+            flipped, net = (part.mean(1, keepdim=True) for part in (change.abs(), change))
+            columns += [(flipped + net) / 2, (flipped - net) / 2]
             weights, offsets = self._tosses[layer]
             if classes is not None:
                 weights, offsets = weights[classes], offsets[classes]

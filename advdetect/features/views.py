@@ -63,29 +63,42 @@ def mirror(images: Tensor) -> Tensor:
     return images.flip(3)
 
 
-def mirror_back(maps: Tensor) -> Tensor:
-    """Turn features of mirrored pictures around, so that each is where its place was.
+def mirrored(units: Tensor, shape: Sequence[int]) -> Tensor:
+    """Where units of a map of features lie in the map of the mirrored picture.
 
-    Maps are ``(n, channels, height, width)``; or ``(n, height, width, channels)`` where height and
-    width are one number above 1, and channels another; or ``(n, tokens, channels)`` where tokens
-    are those of a square grid, behind ``EXTRA`` others. All else stays, vectors among it.
+    Maps of one picture are ``(channels, height, width)``; or ``(height, width, channels)`` where
+    height and width are one number above 1, and channels another; or ``(tokens, channels)`` where
+    tokens are those of a square grid, behind ``EXTRA`` others. In all else, vectors among it, units
+    stay where they are.
+
+    Args:
+        units: ``(k,)`` numbers in the flat map.
+        shape: Of the map of one picture.
     """
-    if maps.ndim == 4:
-        channels_last = 1 < maps.shape[1] == maps.shape[2] != maps.shape[3]
-        return maps.flip(2 if channels_last else 3)
-    if maps.ndim == 3:
+    first, width, step = 0, 1, 1  # units before the grid, places in a row of it, units a place
+    if len(shape) == 3:
+        channels_last = 1 < shape[0] == shape[1] != shape[2]
+        width, step = (shape[1], shape[2]) if channels_last else (shape[2], 1)
+    elif len(shape) == 2:
         for extra in EXTRA:
-            side = math.isqrt(max(0, maps.shape[1] - extra))
-            if side > 1 and side**2 + extra == maps.shape[1]:
-                others, grid = maps.split((extra, side**2), dim=1)
-                turned = grid.unflatten(1, (side, side)).flip(2).flatten(1, 2)
-                return torch.cat([others, turned], dim=1)
-    return maps
+            side = math.isqrt(max(0, shape[0] - extra))
+            if side > 1 and side**2 + extra == shape[0]:
+                first, width, step = extra * shape[1], side, shape[1]
+                break
+    if width == 1:
+        return units
+    column = (units - first) // step % width
+    return torch.where(units < first, units, units + (width - 1 - 2 * column) * step)
 
 
 def leave(images: Tensor) -> Tensor:
     """Change nothing."""
     return images
+
+
+def stay(units: Tensor, _shape: Sequence[int]) -> Tensor:
+    """Units of a picture whose places are where they were."""
+    return units
 
 
 @dataclass(frozen=True)
@@ -94,32 +107,20 @@ class Look:
 
     Attributes:
         change: Of the pictures; keeps their class.
-        back: Of the maps of features of changed pictures: brings each place of the picture to
-            where it was.
+        places: Where units of a map of features lie in the map of the changed picture, given
+            their numbers and the shape of the map of one picture.
         removes_detail: The change takes away the finest detail, and leaves the rest in place.
     """
 
     change: Callable[[Tensor], Tensor]
-    back: Callable[[Tensor], Tensor] = leave
+    places: Callable[[Tensor, Sequence[int]], Tensor] = stay
     removes_detail: bool = False
-
-    def places(self, units: Tensor, shape: Sequence[int]) -> Tensor:
-        """Where ``units`` of a map of features lie in the map of a changed picture.
-
-        Args:
-            units: ``(k,)`` numbers in the flat map.
-            shape: Of the map of one picture.
-        """
-        if self.back is leave:
-            return units
-        numbers = torch.arange(math.prod(shape), device=units.device).reshape(1, *shape)
-        return self.back(numbers).flatten()[units]
 
 
 VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"fewer_levels": fewer_levels, "median": median}
 PLAIN = Look(leave)
 LOOKS: Mapping[str, Look] = {
-    "mirrored": Look(mirror, mirror_back),
+    "mirrored": Look(mirror, mirrored),
     "smoothed": Look(smooth, removes_detail=True),
     "denoised": Look(denoise, removes_detail=True),
 }
