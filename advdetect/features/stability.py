@@ -50,18 +50,24 @@ class StabilityFeatures(Feature):
     def _flips(self, observation: Observation, again: Observation) -> Tensor:
         """What one more look shows."""
         classes, places = observation.searched
-        columns: list[Tensor] = []
+        flips: list[Tensor] = []
+        products: list[Tensor] = []
         for layer in self.layers:
             before, after = observation.bits[layer], again.bits[layer]
             change = after - before
-            flipped, net = (part.mean(1, keepdim=True) for part in (change.abs(), change))
-            columns += [(flipped + net) / 2, (flipped - net) / 2]
+            flipped, net = change.abs().mean(1), change.mean(1)
+            flips.append(torch.stack([flipped + net, flipped - net], dim=1) / 2)
             weights, offsets = self._tosses[layer]
             if classes is not None:
                 weights, offsets = weights[classes], offsets[classes]
-            for said in (torch.addmm(offsets, after, weights.T), change @ weights.T):
-                columns.append(class_contrast(said.gather(1, places)))
-        return torch.cat([*columns, self._decisions(observation, again)], dim=1)
+            said = torch.addmm(offsets, after, weights.T), change @ weights.T
+            products.append(torch.stack(said, dim=1))
+        # (n, layers, 2, k): what each product says of each candidate.
+        every = torch.stack(products, dim=1)
+        said_of = every.gather(3, places[:, None, None].expand(*every.shape[:3], -1))
+        blocks = [torch.stack(flips, dim=1), class_contrast(said_of).flatten(2)]
+        rows = torch.cat(blocks, dim=2).flatten(1)
+        return torch.cat([rows, self._decisions(observation, again)], dim=1)
 
     def _decisions(self, observation: Observation, again: Observation) -> Tensor:
         """What becomes of the decision, ``(n, 4)``."""
