@@ -141,7 +141,7 @@ class Passes:
                 f"the first of them number {broken[0]}: nothing can be said of those"
             )
         kept, means = dict(recording.activations), {}
-        if self._means(look):
+        if self._keeps_means(look):
             for name, both in kept.items():
                 units = len(self.units[name])
                 kept[name], means[name] = both[:, :units], both[:, units:]
@@ -150,16 +150,16 @@ class Passes:
     def _keep(self, layer: str, pre_activation: Tensor, look: Look) -> Tensor:
         # Units are looked up where they now are: to turn whole maps back costs far more.
         places = look.places(self.units[layer], pre_activation.shape[1:])
-        # A third faster than index_select, which keeps to one thread.
+        # Not index_select: that keeps to one thread.
         units = wide(pre_activation).flatten(1).gather(1, places.expand(len(pre_activation), -1))
-        if not self._means(look):
+        if not self._keeps_means(look):
             return units
         # The second axis holds channels, in convolutions as in vectors.
         outputs = wide(pre_activation).relu()
         means = outputs if outputs.ndim == 2 else outputs.flatten(2).mean(2)
         return torch.cat([units, means], dim=1)
 
-    def _means(self, look: Look) -> bool:
+    def _keeps_means(self, look: Look) -> bool:
         """Whether means are kept, which no family asks of another look."""
         return self.means and look is PLAIN
 

@@ -63,7 +63,7 @@ def mirror(images: Tensor) -> Tensor:
     return images.flip(3)
 
 
-def mirrored(units: Tensor, shape: Sequence[int]) -> Tensor:
+def mirrored_places(units: Tensor, shape: Sequence[int]) -> Tensor:
     """Where units of a map of features lie in the map of the mirrored picture.
 
     Maps of one picture are ``(channels, height, width)``; or ``(height, width, channels)`` where
@@ -120,7 +120,7 @@ class Look:
 VIEWS: Mapping[str, Callable[[Tensor], Tensor]] = {"fewer_levels": fewer_levels, "median": median}
 PLAIN = Look(leave)
 LOOKS: Mapping[str, Look] = {
-    "mirrored": Look(mirror, mirrored),
+    "mirrored": Look(mirror, mirrored_places),
     "smoothed": Look(smooth, removes_detail=True),
     "denoised": Look(denoise, removes_detail=True),
 }

@@ -12,7 +12,7 @@ from advdetect.features.views import (
     REACH,
     denoise,
     mirror,
-    mirrored,
+    mirrored_places,
     smooth,
 )
 
@@ -111,10 +111,10 @@ def test_features_of_mirrored_pictures_find_their_places_again(layout):
 def test_units_of_what_is_no_map_stay():
     units = torch.tensor([3, 0, 7])
     for shape in ((11,), (12, 3), (2, 3, 4, 5), (4, 3, 1)):
-        assert mirrored(units, shape) is units
+        assert mirrored_places(units, shape) is units
 
 
 def test_units_of_a_mirrored_map_by_hand():
     """Three channels of two rows of three."""
     units = torch.tensor([0, 1, 2, 5, 6, 11])
-    assert mirrored(units, (3, 2, 3)).tolist() == [2, 1, 0, 3, 8, 9]
+    assert mirrored_places(units, (3, 2, 3)).tolist() == [2, 1, 0, 3, 8, 9]
