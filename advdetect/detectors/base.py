@@ -49,8 +49,8 @@ class Detector(BaseEstimator, ABC):
 
     Higher scores mean more adversarial. A row's score never depends on the other rows of its
     batch, so a service may score one at a time. Subclasses write ``_fit``, ``_score``, ``_save``
-    and ``_load``, ``_soft_score`` where they know their gradient, and ``_contributions`` where
-    they can say what scores are made of; they override nothing else.
+    and ``_load``, ``_soft_score`` where they know their gradient, and ``_explained`` where they
+    can say what scores are made of; they override nothing else.
 
     Attributes:
         clean_only: It is fitted on clean rows alone; otherwise on both kinds.
@@ -151,9 +151,16 @@ class Detector(BaseEstimator, ABC):
 
         A row sums to its score, but for a constant. ``None``: the detector cannot say.
         """
+        return self.explained(X, predicted=predicted)[1]
+
+    @final
+    def explained(
+        self, X: ArrayLike, *, predicted: ArrayLike | None = None
+    ) -> tuple[Rows, Rows | None]:
+        """What ``decision_function`` and ``contributions`` say, for less than both."""
         check_is_fitted(self, "fitted_")
         rows = validate_data(self, X, dtype=np.float64, reset=False)
-        return self._contributions(rows, _classes(predicted, len(rows)))
+        return self._explained(rows, _classes(predicted, len(rows)))
 
     @final
     def score(self, X: ArrayLike, y: ArrayLike, *, predicted: ArrayLike | None = None) -> float:
@@ -183,8 +190,8 @@ class Detector(BaseEstimator, ABC):
     @abstractmethod
     def _score(self, X: Rows, predicted: Classes) -> Rows: ...
 
-    def _contributions(self, X: Rows, predicted: Classes) -> Rows | None:
-        return None
+    def _explained(self, X: Rows, predicted: Classes) -> tuple[Rows, Rows | None]:
+        return self._score(X, predicted), None
 
     def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
         classes = predicted.cpu().numpy()

@@ -61,31 +61,38 @@ class CleanDistance:
 
     def soft_score(self, rows: Tensor, predicted: Tensor) -> Tensor:
         """The same of tensors; gradients flow through."""
-        mean = self._reference.soft_whiten(rows, predicted).square().mean(1)
-        if "rising" in self.arrays:
-            lifted = self._lifted(rows)
-            mean = mean + lifted.sum(1).relu().square() / lifted.shape[1]
-        return torch.log(mean + TINY)
+        return self._score(self._reference.soft_whiten(rows, predicted), self._lifted(rows))
 
-    def parts(self, rows: Rows, predicted: Classes) -> Rows:
-        """What each column adds to the distance, ``(n, d)``: a row sums to its score.
+    def explained(self, rows: Rows, predicted: Classes) -> tuple[Rows, Rows]:
+        """The score ``(n,)``, and what each column adds to it ``(n, d)``: a row sums to it.
 
         A column speaks for an attack where its part of the mean is above what is usual, and
         against one where it is below.
         """
+        X, classes = copied(rows, predicted)
+        whitened, parts = self._reference.whitened_parts(X, classes)
+        lifted = self._lifted(X)
         counted = self.arrays.get("counted", np.arange(rows.shape[1]))
-        above = self._reference.parts(rows, predicted) / len(counted)
-        above[:, counted] -= 1 / len(counted)
-        if "rising" in self.arrays:
-            lifted = self._lifted(copied(rows, predicted)[0]).numpy()
-            lift = np.maximum(lifted.sum(1, keepdims=True), 0)
-            above[:, self.arrays["rising"]] += lift * lifted / lifted.shape[1]
+        above = np.zeros_like(rows)
+        above[:, counted] = (parts.numpy() - 1) / len(counted)
+        if lifted is not None:
+            lift = lifted.sum(1, keepdim=True).relu()
+            above[:, self.arrays["rising"]] += (lift * lifted / lifted.shape[1]).numpy()
         # They sum to the mean less 1; scaled, to its logarithm.
         beyond = above.sum(1, keepdims=True)
         at_one = np.abs(beyond) < 1e-9
-        return above * np.where(at_one, 1, np.log1p(beyond + TINY) / np.where(at_one, 1, beyond))
+        scale = np.where(at_one, 1, np.log1p(beyond + TINY) / np.where(at_one, 1, beyond))
+        return self._score(whitened, lifted).numpy(), above * scale
 
-    def _lifted(self, rows: Tensor) -> Tensor:
+    def _score(self, whitened: Tensor, lifted: Tensor | None) -> Tensor:
+        mean = whitened.square().mean(1)
+        if lifted is not None:
+            mean = mean + lifted.sum(1).relu().square() / lifted.shape[1]
+        return torch.log(mean + TINY)
+
+    def _lifted(self, rows: Tensor) -> Tensor | None:
         """Each rising column's part of the lift ``(n, k)``: they sum to it."""
+        if "rising" not in self.arrays:
+            return None
         rising, usual, weights = self._lift.like(rows)
         return ((rows[:, rising] - usual[0]) / usual[1]).clamp(-FAR, FAR) * weights

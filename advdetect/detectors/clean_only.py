@@ -36,8 +36,8 @@ class CleanOnlyDetector(Detector):
     def _score(self, X: Rows, predicted: Classes) -> Rows:
         return self.distance_.score(X, predicted)
 
-    def _contributions(self, X: Rows, predicted: Classes) -> Rows:
-        return self.distance_.parts(X, predicted)
+    def _explained(self, X: Rows, predicted: Classes) -> tuple[Rows, Rows]:
+        return self.distance_.explained(X, predicted)
 
     def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
         return self.distance_.soft_score(X, predicted)

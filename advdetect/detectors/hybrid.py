@@ -56,11 +56,13 @@ class HybridDetector(Detector):
             return odds
         return odds + self.distance_weight * self.distance_.score(X, predicted)
 
-    def _contributions(self, X: Rows, predicted: Classes) -> Rows:
-        parts = self.logistic_._contributions(X, predicted)
+    def _explained(self, X: Rows, predicted: Classes) -> tuple[Rows, Rows]:
+        odds, parts = self.logistic_._explained(X, predicted)
         if self.distance_ is None:
-            return parts
-        return parts + self.distance_weight * self.distance_.parts(X, predicted)
+            return odds, parts
+        distance, distance_parts = self.distance_.explained(X, predicted)
+        weight = self.distance_weight
+        return odds + weight * distance, parts + weight * distance_parts
 
     def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
         odds = self.logistic_._soft_score(X, predicted, spread, width)

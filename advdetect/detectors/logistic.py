@@ -49,10 +49,12 @@ class LogisticDetector(Detector):
         self.coefficients_, self.intercept_ = model.coef_[0], model.intercept_
 
     def _score(self, X: Rows, predicted: Classes) -> Rows:
-        return self._standardise(X) @ self.coefficients_ + self.intercept_[0]
+        return self._explained(X, predicted)[0]
 
-    def _contributions(self, X: Rows, predicted: Classes) -> Rows:
-        return self._standardise(X) * self.coefficients_
+    def _explained(self, X: Rows, predicted: Classes) -> tuple[Rows, Rows]:
+        standard = self._standardise(X)
+        odds = standard @ self.coefficients_ + self.intercept_[0]
+        return odds, standard * self.coefficients_
 
     def _soft_score(self, X: Tensor, predicted: Tensor, spread: Tensor, width: float) -> Tensor:
         centre, scale, coefficients = (

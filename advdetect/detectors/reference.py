@@ -113,21 +113,17 @@ class CleanReference:
             whitened[chosen] = centred @ whitening
         return whitened
 
-    def parts(self, rows: Rows, predicted: Classes) -> Rows:
-        """Each column's part of a row's squared distance, ``(n, d)``: a row sums to its square.
+    def whitened_parts(self, rows: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
+        """``soft_whiten``, and each counted column's part of a row's squared distance ``(n, k)``.
 
-        A column that varies together with another may have less than nothing; one that is not
-        counted has nothing.
+        A row of parts sums to the square; a column that varies together with another may have less
+        than nothing.
         """
-        X, classes = copied(rows, predicted)
-        parts = X.new_empty(len(X), self.width)
-        for chosen, centred, whitening in self._centred(X, classes):
-            parts[chosen] = centred * (centred @ whitening @ whitening.T)
-        if "counted" not in self.arrays:
-            return parts.numpy()
-        every = np.zeros_like(rows)
-        every[:, self.arrays["counted"]] = parts.numpy()
-        return every
+        whitened, parts = rows.new_empty(2, len(rows), self.width)
+        for chosen, centred, whitening in self._centred(rows, predicted):
+            whitened[chosen] = found = centred @ whitening
+            parts[chosen] = centred * (found @ whitening.T)
+        return whitened, parts
 
     @property
     def width(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, final
 
 import torch
@@ -151,8 +152,11 @@ class FeatureExtractor:
         about as much, and again for each look that removes detail: without ``sharpness`` for
         ``passes.BACK`` images at a time, with it for all.
         """
-        passes = Passes.for_features(self.units, self.looks, self.features.values())
-        return passes.observe(model, images, sharpness)
+        return self._passes.observe(model, images, sharpness)
+
+    @cached_property
+    def _passes(self) -> Passes:
+        return Passes.for_features(self.units, self.looks, self.features.values())
 
     def rows(self, observation: Observation) -> Tensor:
         """Describe inputs: ``(n, len(columns))``, each row by its own input alone."""

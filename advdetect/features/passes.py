@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class Passes:
     views: tuple[str, ...]
     means: bool
     gradient: bool
+    _places: dict[tuple[Look, str, torch.Size], Tensor] = field(default_factory=dict, init=False)
 
     @classmethod
     def for_features(
@@ -149,7 +150,7 @@ class Passes:
 
     def _keep(self, layer: str, pre_activation: Tensor, look: Look) -> Tensor:
         # Units are looked up where they now are: to turn whole maps back costs far more.
-        places = look.places(self.units[layer], pre_activation.shape[1:])
+        places = self._places_of(layer, pre_activation.shape[1:], look)
         # Not index_select: that keeps to one thread.
         units = wide(pre_activation).flatten(1).gather(1, places.expand(len(pre_activation), -1))
         if not self._keeps_means(look):
@@ -158,6 +159,15 @@ class Passes:
         outputs = wide(pre_activation).relu()
         means = outputs if outputs.ndim == 2 else outputs.flatten(2).mean(2)
         return torch.cat([units, means], dim=1)
+
+    def _places_of(self, layer: str, shape: torch.Size, look: Look) -> Tensor:
+        """Where a layer's units lie in a look's map of one picture, found once."""
+        key = look, layer, shape
+        if key not in self._places:
+            # What is made in inference mode could not be kept for a pass back, later.
+            with torch.inference_mode(False):
+                self._places[key] = look.places(self.units[layer], shape)
+        return self._places[key]
 
     def _keeps_means(self, look: Look) -> bool:
         """Whether means are kept, which no family asks of another look."""

@@ -240,7 +240,7 @@ class Guard:
         rows = self.extractor.rows(observation)
         numbers = rows.detach().cpu().numpy().astype(np.float64)
         predicted = observation.predicted.cpu().numpy()
-        scores = self.detector.decision_function(numbers, predicted=predicted)
+        scores, contributions = self.detector.explained(numbers, predicted=predicted)
         p_values = self.calibration.p_values(scores, predicted)
         device = rows.device
         return Verdicts(
@@ -249,7 +249,7 @@ class Guard:
             torch.from_numpy(scores).to(device),
             torch.from_numpy(p_values).to(device),
             torch.from_numpy(p_values <= self.false_alarm_rate).to(device),
-            self._evidence(numbers, predicted, device),
+            self._evidence(contributions, device),
         )
 
     def soft_score(self, images: Tensor, *, sharpness: float = 4.0) -> Tensor:
@@ -297,9 +297,9 @@ class Guard:
         return cls(**read_guard(Path(folder), model))
 
     def _evidence(
-        self, rows: NDArray[np.float64], predicted: NDArray[np.int64], device: torch.device
+        self, contributions: NDArray[np.float64] | None, device: torch.device
     ) -> dict[str, Tensor]:
-        contributions = self.detector.contributions(rows, predicted=predicted)
+        """What each layer adds to the scores."""
         if contributions is None:
             return {}
         layers, members = self._columns_by_layer

@@ -98,14 +98,14 @@ def test_all_up_together_is_unusual_and_up_and_down_is_not(clean):
 @pytest.mark.parametrize("rising", [RISING, []])
 def test_parts_sum_to_the_score(clean, rising):
     fitted = CleanDistance.fit(*clean, ColumnRoles(mask(COUNTED), mask(rising)))
-    parts = fitted.parts(*clean)
+    _, parts = fitted.explained(*clean)
     assert parts.shape == clean[0].shape
     np.testing.assert_allclose(parts.sum(1), fitted.score(*clean), rtol=1e-6, atol=1e-9)
     assert (parts[:, 2] == 0).all()
 
 
 def test_what_is_up_speaks_for_an_attack(clean, fitted):
-    parts = fitted.parts(*moved(clean, (0, 4, 4)))[0]
+    parts = fitted.explained(*moved(clean, (0, 4, 4)))[1][0]
     assert (parts[[4, 5]] > 0.5).all()
     assert (parts[[0, 1]] < 0.1).all()
 
@@ -180,6 +180,6 @@ def test_a_row_of_distance_0_has_parts(clean):
         middle = (low + high) / 2
         above = fitted.score(middle[None], np.zeros(1, np.int64))[0] > 0
         low, high = (low, middle) if above else (middle, high)
-    parts = fitted.parts(low[None], np.zeros(1, np.int64))
+    _, parts = fitted.explained(low[None], np.zeros(1, np.int64))
     assert np.isfinite(parts).all()
     assert abs(parts.sum()) < 1e-6

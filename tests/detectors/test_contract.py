@@ -62,9 +62,12 @@ def test_rows_may_be_a_view_of_others(fitted, blobs):
 
 def test_contributions_tell_rows_apart_as_scores_do(fitted, blobs):
     X, _, predicted = blobs
-    parts = fitted.contributions(X, predicted=predicted)
+    scores, parts = fitted.explained(X, predicted=predicted)
+    # To the last bit: p-values count ties.
+    np.testing.assert_array_equal(scores, fitted.decision_function(X, predicted=predicted))
     if parts is not None:
-        rest = fitted.decision_function(X, predicted=predicted) - parts.sum(1)
+        np.testing.assert_array_equal(parts, fitted.contributions(X, predicted=predicted))
+        rest = scores - parts.sum(1)
         np.testing.assert_allclose(rest, rest[0], atol=1e-9)
 
 

@@ -13,6 +13,7 @@ from advdetect.detectors.reference import (
     OWN_COVARIANCES,
     CleanReference,
     _to_normal,
+    copied,
     distance,
 )
 
@@ -137,13 +138,19 @@ def test_between_knots_values_are_numpys(clean):
     np.testing.assert_allclose(found, (normal + LINEAR * plain) / (1 + LINEAR), atol=1e-12)
 
 
+def parts_of(reference, rows, predicted):
+    whitened, parts = reference.whitened_parts(*copied(rows, predicted))
+    np.testing.assert_array_equal(whitened, reference.whiten(rows, predicted))
+    return parts.numpy()
+
+
 def test_parts_of_a_distance_sum_to_its_square_and_follow_the_column(clean):
     rows, predicted = clean
     reference = CleanReference.fit(rows, predicted)
     whole = (reference.whiten(rows, predicted) ** 2).sum(1)
-    np.testing.assert_allclose(reference.parts(rows, predicted).sum(1), whole)
+    np.testing.assert_allclose(parts_of(reference, rows, predicted).sum(1), whole)
     centre = rows[predicted == 0].mean(0)
-    away = reference.parts(centre[None] + np.array([[0, 30.0]]), np.zeros(1, int))
+    away = parts_of(reference, centre[None] + np.array([[0, 30.0]]), np.zeros(1, int))
     assert away[0, 1] > 0.9 * away.sum()
 
 
@@ -167,4 +174,4 @@ def test_a_column_that_does_not_vary_says_nothing(clean, constant):
     np.testing.assert_allclose(
         (reference.whiten(new, predicted) ** 2).sum(1), (expected**2).sum(1), rtol=1e-5
     )
-    np.testing.assert_allclose(reference.parts(new, predicted)[:, 2], 0, atol=1e-12)
+    np.testing.assert_allclose(parts_of(reference, new, predicted)[:, 2], 0, atol=1e-12)

@@ -85,8 +85,8 @@ class Columns(nn.Module):
 def test_bits_of_the_mirrored_picture_are_those_of_the_same_place():
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 1, 1, 2).repeat(5, 1, 1, 1)
     model = Columns().eval()
-    extractor = FeatureExtractor.fit(model, images, families=["stability"])
-    extractor.looks = ("mirrored",)
+    fitted = FeatureExtractor.fit(model, images, families=["stability"])
+    extractor = FeatureExtractor(fitted.units, fitted.features, ("mirrored",))
     found = extractor.observe(model, images[:1])
     assert found.logits.tolist() == [[0.5, 0.0]]
     (again,) = found.again
