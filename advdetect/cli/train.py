@@ -54,6 +54,9 @@ def train(
         str | None,
         typer.Option(help="MODEL beyond which one network is to know the labels."),
     ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Trained MODEL to train on from; it says the network.")
+    ] = None,
     adversarial: Annotated[
         str | None, typer.Option(help="Learn from examples of fgsm, n-fgsm, pgd or trades.")
     ] = None,
@@ -111,6 +114,7 @@ def train(
             "weight": weight,
             "layers": layers,
             "given": given,
+            "start": start,
             "adversarial": adversarial,
             "eps": parse_eps(eps),
             "epochs": epochs,

@@ -39,6 +39,8 @@ class TrainingConfig:
         clean_share: Of every batch, left as it is.
         beta: Weight of the smoothing loss of ``trades``.
         given: A model's name; the network learns the labels beyond what that model knows.
+        start: A trained model's name: its architecture and weights, on which to train on;
+            ``network`` and ``arguments`` need not be said.
         epochs: Passes over the images.
         batch: Images a step, over all processes.
         optimizer: A name in ``OPTIMIZERS``: ``sgd`` with Nesterov momentum .9, or ``muon`` for
@@ -74,6 +76,7 @@ class TrainingConfig:
     clean_share: float = 0.0
     beta: float = 6.0
     given: str | None = None
+    start: str | None = None
     epochs: int = 18
     batch: int = 128
     optimizer: str = "sgd"

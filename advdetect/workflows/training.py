@@ -19,7 +19,7 @@ from advdetect.errors import FileError, InputError, ModelError
 from advdetect.metrics import Estimate, wilson
 from advdetect.networks import NETWORKS, Ensemble, build, load_model
 from advdetect.networks.ensemble import average
-from advdetect.networks.loading import CARD_SCHEMA, parts, weight_files
+from advdetect.networks.loading import CARD_SCHEMA, LoadedModel, parts, weight_files
 from advdetect.workflows.diary import HISTORY, Watch, diary
 from advdetect.workflows.models import try_on
 
@@ -97,7 +97,8 @@ def train_model(
             f"got {tuple(embedding.shape)}"
         )
     check_labels(images.labels, len(images), len(images.classes))
-    architecture = architecture_of(config, images)
+    start = None if config.start is None else _start(config, images)
+    architecture = dict(start.architecture) if start else architecture_of(config, images)
     given = None if config.given is None else _given(config.given, images)
     about: dict[str, Any] = {
         "config": config.to_json(),
@@ -108,11 +109,16 @@ def train_model(
     }
     if given is not None:
         about["weights of the given model"] = storage.fingerprint(given.state_dict())
+    if start is not None:
+        about["weights of the start"] = storage.fingerprint(start.module.state_dict())
     if _is_trained(folder, about):
         return _summary(folder)
     with processes.together() as device, torch.random.fork_rng([]):
         torch.manual_seed(config.seed)
         members = [build(one) for one in _members(architecture)]
+        if start is not None:
+            for member, part in zip(members, parts(start.module), strict=True):
+                member.load_state_dict(part.state_dict())
         try_on(images, config.network, members[0])  # the others are built alike
         trainer = Trainer(
             config,
@@ -206,12 +212,42 @@ def _members(architecture: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _given(name: str, images: ImageSet) -> nn.Module:
     model = load_model(name)
+    _check_shape(f"the given model {name}", model, images)
+    return model.module
+
+
+def _start(config: TrainingConfig, images: ImageSet) -> LoadedModel:
+    """The model to start from; what the configuration says of its network must be so."""
+    name = str(config.start)
+    model = load_model(name)
+    _check_shape(f"the start {name}", model, images)
+    one, *others = _members(model.architecture)
+    if config.members != 1 + len(others):
+        raise InputError(f"the start {name} has {1 + len(others)} members, not {config.members}")
+    own = {"network": one["name"], **one.get("arguments", {})}
+    told = dict(config.arguments)
+    if config.network != TrainingConfig.network:
+        told["network"] = config.network
+    differing = [key for key, value in told.items() if own.get(key) != value]
+    if differing:
+        raise InputError(
+            f"the start {name} has another {', '.join(differing)}: leave network and arguments out"
+        )
+    try_on(images, name, model.module)
+    with torch.no_grad():
+        classes = model.module(images.images[:1]).shape[1]
+    if classes < len(images.classes):
+        raise InputError(
+            f"the start {name} knows {classes} classes, {images.name} has {len(images.classes)}"
+        )
+    return model
+
+
+def _check_shape(what: str, model: LoadedModel, images: ImageSet) -> None:
     if model.shape not in (None, images.shape):
         raise InputError(
-            f"the given model {name} takes images of shape {model.shape}, {images.name} has "
-            f"{images.shape}"
+            f"{what} takes images of shape {model.shape}, {images.name} has {images.shape}"
         )
-    return model.module
 
 
 def _is_trained(folder: Path, about: Mapping[str, Any]) -> bool:

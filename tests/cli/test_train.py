@@ -183,6 +183,7 @@ def test_a_label_embedding_stands_for_the_labels(ready, tmp_path):
         ),
         (["--network", "nothing:make"], "cannot import nothing:make: No module named 'nothing'"),
         (["--given", "nothing"], "no model named 'nothing', shipped are: "),
+        (["--start", "nothing"], "no model named 'nothing', shipped are: "),
         (["--set", "arguments.depth=3"], "cannot build the network 'resnet' as described: "),
         (["--layers", "last"], "layers are what a penalty compares: name a penalty"),
         (["--label-embedding", "nothing.npy"], "no file nothing.npy"),

@@ -249,6 +249,56 @@ def test_a_given_model_that_was_trained_anew_is_another(small_model, test, tmp_p
         train_model(config, test, test, tmp_path / "second", command="")
 
 
+def test_training_goes_on_from_a_start(small_model, test, tmp_path):
+    alone = TrainingConfig(arguments=TINY, epochs=1, batch=30, shift=0, mirror=False)
+    still = replace(alone, arguments={}, start=str(small_model), learning_rate=0.0)
+    train_model(still, test, test, tmp_path / "still", command="")
+    models = [load_model(str(folder)) for folder in (small_model, tmp_path / "still")]
+    assert models[0].architecture == models[1].architecture
+    parameters = [list(model.module.parameters()) for model in models]
+    assert all(torch.equal(a, b) for a, b in zip(*parameters, strict=True))
+    done = train_model(replace(still, learning_rate=0.01), test, test, tmp_path / "on", command="")
+    fresh = train_model(replace(alone, learning_rate=0.01), test, test, tmp_path / "x", command="")
+    assert done.history[0]["loss"][0] < fresh.history[0]["loss"][0] / 2
+
+
+def test_every_member_goes_on_from_its_own_start(images, test, tmp_path):
+    train_model(replace(CONFIG, epochs=1), images, test, tmp_path / "first", command="")
+    start = str(tmp_path / "first")
+    on = TrainingConfig(start=start, members=CONFIG.members, batch=30, epochs=1, learning_rate=0.0)
+    train_model(on, images, test, tmp_path / "second", command="")
+    for name in sorted(path.name for path in (tmp_path / "first").glob("member-*")):
+        before, after = (storage.load_tensors(tmp_path / one / name) for one in ("first", "second"))
+        kept = [key for key in before if key.endswith("weight") and "bn" not in key]
+        assert kept
+        assert all(torch.equal(before[key], after[key]) for key in kept)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"members": 2}, "has 1 members, not 2"),
+        ({"network": "vgg"}, "has another network: leave network and arguments out"),
+        ({"arguments": {"width": 99}}, "has another width: leave network and arguments out"),
+    ],
+)
+def test_a_start_says_the_network_itself(small_model, test, tmp_path, told, message):
+    config = TrainingConfig(start=str(small_model), epochs=1, batch=30, **told)
+    with pytest.raises(InputError, match=message):
+        train_model(config, test, test, tmp_path / "x", command="")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_start_takes_the_same_images_and_knows_their_classes(small_model, test, tmp_path):
+    config = TrainingConfig(start=str(small_model), epochs=1, batch=30)
+    wide = data.load("digits", split="evaluation", limit=60, resize=(10, 12))
+    with pytest.raises(InputError, match=r"the start .* takes images of shape \(1, 8, 8\), digits"):
+        train_model(config, wide, wide, tmp_path / "x", command="")
+    more = replace(test, classes=(*test.classes, "ten"))
+    with pytest.raises(InputError, match="knows 10 classes, digits has 11"):
+        train_model(config, more, more, tmp_path / "x", command="")
+
+
 def test_networks_of_a_factory_are_built_as_they_are(images):
     config = TrainingConfig(network="my_models:make", members=3)
     one = {"kind": "factory", "name": "my_models:make"}
