@@ -48,6 +48,8 @@ class TrainingConfig:
         learning_rate: Peak of one cycle.
         warm_up: Share of all steps in which the learning rate rises.
         weight_decay: Of ``sgd``.
+        ema: Decay a step of the exponential moving average of the weights that training ends with,
+            BatchNorm's statistics among them; 0: it ends with the last weights.
         label_smoothing: Share of the label spread over all classes.
         shift: Pictures are moved by up to so many pixels.
         mirror: Half of the pictures are mirrored.
@@ -83,6 +85,7 @@ class TrainingConfig:
     learning_rate: float = 0.2
     warm_up: float = 0.25
     weight_decay: float = 5e-4
+    ema: float = 0.0
     label_smoothing: float = 0.0
     shift: int = 2
     mirror: bool = True
@@ -111,7 +114,7 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{name} must be finite and not negative, got {value}")
-        for name in ("clean_share", "label_smoothing", "warm_up"):
+        for name in ("clean_share", "ema", "label_smoothing", "warm_up"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, got {value}")

@@ -10,6 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from advdetect.ensembles import processes
 from advdetect.ensembles.adversaries import ADVERSARIES, divergence
@@ -97,6 +98,10 @@ class Trainer:
         self._layers = [find_layers(member, some, wanted) for member in self.ensemble.members]
         self._given_layers = () if given is None else find_layers(given, some, wanted)
         self._optimizer = Optimizer(self.ensemble, config.optimizer, config.weight_decay)
+        self._average = None
+        if config.ema:
+            average = get_ema_multi_avg_fn(config.ema)
+            self._average = AveragedModel(self.ensemble, multi_avg_fn=average, use_buffers=True)
 
     @property
     def steps(self) -> int:
@@ -117,7 +122,10 @@ class Trainer:
             ModelError: the loss is no longer finite; the checkpoint is of the epoch before.
             FileError: the checkpoint is of another network.
         """
-        kept = Checkpoint(checkpoint, self.ensemble, self._optimizer)
+        network: nn.Module = self.ensemble
+        if self._average is not None:
+            network = nn.ModuleList([self.ensemble, self._average])
+        kept = Checkpoint(checkpoint, network, self._optimizer)
         done = kept.load()
         for epoch in range(done, self.config.epochs):
             self.ensemble.train()
@@ -131,6 +139,8 @@ class Trainer:
             if processes.is_first():
                 kept.save(epoch + 1)
             processes.wait()
+        if self._average is not None:
+            self.ensemble.load_state_dict(self._average.module.state_dict())
         return self.ensemble.eval()
 
     def epoch(self, epoch: int) -> Iterator[Step]:
@@ -205,6 +215,8 @@ class Trainer:
         loss.backward()
         processes.average_gradients(self.ensemble)
         self._optimizer.step(rate)
+        if self._average is not None:
+            self._average.update_parameters(self.ensemble)
         return own, accuracies, tuple(penalties.tolist())
 
     def _autocast(self) -> Any:

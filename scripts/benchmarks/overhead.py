@@ -42,11 +42,11 @@ def guard_overhead(scope: Scope) -> Iterator[Row]:
         asked = " and gradient" if gradient else ""
         case = f"cifar10-resnet, batch 64, passes: {passes}{asked}"
         rivals = [Rival(PLAIN, partial(predicted, guard.model, batch))]
-        yield from compare(scope, case, partial(judged, guard, batch), rivals, repetitions=7)
+        yield from compare(scope, case, partial(judged, guard, batch), rivals, repetitions=15)
     rivals = [Rival(PLAIN, partial(predicted, shipped.model, batch))]
     ours = partial(judged, shipped, batch)
     yield from compare(
-        scope, "cifar10-resnet, batch 64, its own guard", ours, rivals, repetitions=7
+        scope, "cifar10-resnet, batch 64, its own guard", ours, rivals, repetitions=15
     )
     large = data.load("fashion-mnist", split="reference", limit=100, resize=(224, 224), channels=3)
     wide = Guard.fit(vision.model("resnet18"), large.images, false_alarm_rate=0.05)

@@ -166,6 +166,7 @@ def test_says_which_type_was_expected(values, message):
         ({"label_smoothing": math.nan}, "label_smoothing must be at least 0 and below 1, got nan"),
         ({"penalty": "dcor"}, "the penalty dcor compares members: train at least 2, got 1"),
         ({"given": "m", "members": 2}, "a given model conditions one network: no more members"),
+        ({"ema": 1.0}, "ema must be at least 0 and below 1, got 1.0"),
         ({"warm_up": 1.0}, "warm_up must be at least 0 and below 1, got 1.0"),
         (
             {"alternate": True, "mirror": False},

@@ -102,7 +102,7 @@ def small_resnet():
         (small_resnet, {"penalty": "unbiased-dcor", "shift": 2, "mirror": True, "noise": 0.1}),
         (tiny_networks.plain, {"adversarial": "fgsm", "clean_share": 0.3}),
         (tiny_networks.dropping, {}),
-        (small_resnet, {"optimizer": "muon"}),
+        (small_resnet, {"optimizer": "muon", "ema": 0.8}),
     ],
 )
 def test_an_interrupted_training_ends_with_the_same_weights(some, tmp_path, make, changes):
@@ -162,6 +162,23 @@ def test_one_step_by_hand(some, tmp_path):
     for after, old, gradient in zip(found.parameters(), parameters, gradients, strict=True):
         expected = old - 0.05 * 0.05 * 1.9 * (gradient + 0.01 * old)
         torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_training_ends_with_the_average_of_its_weights(some, tmp_path):
+    config = replace(CONFIG, members=1, ema=0.8)
+    learning = trainer(config, some, small_resnet)
+    averages = []
+
+    def average(_step):
+        now = [t.double().clone() for t in learning.ensemble.state_dict().values()]
+        before = averages[-1] if averages else now
+        averages.append([0.8 * a + 0.2 * b for a, b in zip(before, now, strict=True)])
+
+    found = learning.run(tmp_path / "file", average)
+    assert len(averages) == 6
+    for (name, ended), expected in zip(found.state_dict().items(), averages[-1], strict=True):
+        if ended.is_floating_point():  # not the count of batches
+            torch.testing.assert_close(ended.double(), expected, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("warm_up", [0.25, 0.1])
