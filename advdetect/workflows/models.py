@@ -33,8 +33,8 @@ def load_networks(names: Sequence[str], images: ImageSet) -> dict[str, nn.Module
     return found
 
 
-def try_on(images: ImageSet, name: str, module: nn.Module) -> None:
-    """Show a model a picture; leaves it in evaluation mode.
+def try_on(images: ImageSet, name: str, module: nn.Module) -> object:
+    """Show a model a picture, and return what it says; leaves it in evaluation mode.
 
     Raises:
         InputError: it cannot take such pictures.
@@ -42,7 +42,7 @@ def try_on(images: ImageSet, name: str, module: nn.Module) -> None:
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad():
-            module.eval()(images.images[:1].to(device))
+            return module.eval()(images.images[:1].to(device))
     except RuntimeError as error:
         reason = str(error).splitlines()[0][:150]
         raise InputError(f"{name} cannot take images of shape {images.shape}: {reason}") from None

@@ -5,14 +5,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from advdetect import storage
-from advdetect.checks import check_images, check_labels
+from advdetect.checks import check_images, check_labels, check_logits
 from advdetect.data import ImageSet
 from advdetect.ensembles import PENALTIES, Step, Trainer, TrainingConfig, processes
 from advdetect.errors import FileError, InputError, ModelError
@@ -119,7 +119,7 @@ def train_model(
         if start is not None:
             for member, part in zip(members, parts(start.module), strict=True):
                 member.load_state_dict(part.state_dict())
-        try_on(images, config.network, members[0])  # the others are built alike
+        _check_output(config.start or config.network, members[0], images)  # all are built alike
         trainer = Trainer(
             config,
             members,
@@ -233,13 +233,6 @@ def _start(config: TrainingConfig, images: ImageSet) -> LoadedModel:
         raise InputError(
             f"the start {name} has another {', '.join(differing)}: leave network and arguments out"
         )
-    try_on(images, name, model.module)
-    with torch.no_grad():
-        classes = model.module(images.images[:1]).shape[1]
-    if classes < len(images.classes):
-        raise InputError(
-            f"the start {name} knows {classes} classes, {images.name} has {len(images.classes)}"
-        )
     return model
 
 
@@ -248,6 +241,14 @@ def _check_shape(what: str, model: LoadedModel, images: ImageSet) -> None:
         raise InputError(
             f"{what} takes images of shape {model.shape}, {images.name} has {images.shape}"
         )
+
+
+def _check_output(name: str, network: nn.Module, images: ImageSet) -> None:
+    logits = try_on(images, name, network)
+    check_logits(logits, name)
+    classes, wanted = cast(Tensor, logits).shape[1], len(images.classes)
+    if classes < wanted:
+        raise InputError(f"{name} knows {classes} classes, {images.name} has {wanted}")
 
 
 def _is_trained(folder: Path, about: Mapping[str, Any]) -> bool:

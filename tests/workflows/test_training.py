@@ -289,14 +289,22 @@ def test_a_start_says_the_network_itself(small_model, test, tmp_path, told, mess
     assert not (tmp_path / "x").exists()
 
 
-def test_a_start_takes_the_same_images_and_knows_their_classes(small_model, test, tmp_path):
+def test_a_start_takes_the_same_images(small_model, test, tmp_path):
     config = TrainingConfig(start=str(small_model), epochs=1, batch=30)
     wide = data.load("digits", split="evaluation", limit=60, resize=(10, 12))
     with pytest.raises(InputError, match=r"the start .* takes images of shape \(1, 8, 8\), digits"):
         train_model(config, wide, wide, tmp_path / "x", command="")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("kind", ["start", "network"])
+def test_a_network_that_knows_too_few_classes_is_named(small_model, test, tmp_path, kind):
+    name = str(small_model) if kind == "start" else "tests.ensembles.tiny_networks:plain"
+    config = TrainingConfig(**{kind: name}, epochs=1, batch=30)
     more = replace(test, classes=(*test.classes, "ten"))
-    with pytest.raises(InputError, match="knows 10 classes, digits has 11"):
+    with pytest.raises(InputError, match="^.*(small|plain) knows 10 classes, digits has 11$"):
         train_model(config, more, more, tmp_path / "x", command="")
+    assert not (tmp_path / "x").exists()
 
 
 def test_networks_of_a_factory_are_built_as_they_are(images):
