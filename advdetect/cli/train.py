@@ -55,7 +55,12 @@ def train(
         typer.Option(help="MODEL beyond which one network is to know the labels."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="Trained MODEL to train on from; it says the network.")
+        list[str] | None,
+        typer.Option(
+            help="Trained MODEL to train on from; it says the network. Repeated: the mean of "
+            "their weights, which --epochs 0 leaves as it is.",
+            show_default=False,
+        ),
     ] = None,
     adversarial: Annotated[
         str | None, typer.Option(help="Learn from examples of fgsm, n-fgsm, pgd or trades.")
@@ -191,12 +196,13 @@ def _several(values: tuple[float, ...]) -> str:
 
 def _print(summary: "TrainingSummary", split: str) -> None:
     if summary.members:
+        penalties = [last["penalty"] for last in summary.history[-1:]]  # of no epoch: none
         rows = [
             (
                 f"member {i}",
                 share(one.value),
                 f"{share(one.low)} to {share(one.high)}",
-                *(f"{last[i]:.3f}" for last in [summary.history[-1]["penalty"]] if last),
+                *(f"{last[i]:.3f}" for last in penalties if last),
             )
             for i, one in enumerate(summary.members)
         ]

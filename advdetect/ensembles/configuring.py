@@ -40,8 +40,8 @@ class TrainingConfig:
         beta: Weight of the smoothing loss of ``trades``.
         given: A model's name; the network learns the labels beyond what that model knows.
         start: A trained model's name: its architecture and weights, on which to train on;
-            ``network`` and ``arguments`` need not be said.
-        epochs: Passes over the images.
+            ``network`` and ``arguments`` need not be said. Of several: the mean of their weights.
+        epochs: Passes over the images; 0, with a start, leaves it as it is.
         batch: Images a step, over all processes.
         optimizer: A name in ``OPTIMIZERS``: ``sgd`` with Nesterov momentum .9, or ``muon`` for
             kernels of convolutions and ``sgd`` for the rest.
@@ -78,7 +78,7 @@ class TrainingConfig:
     clean_share: float = 0.0
     beta: float = 6.0
     given: str | None = None
-    start: str | None = None
+    start: tuple[str, ...] = ()
     epochs: int = 18
     batch: int = 128
     optimizer: str = "sgd"
@@ -103,7 +103,8 @@ class TrainingConfig:
         pick(dict.fromkeys(OPTIMIZERS), self.optimizer, "optimizer")
         pick(dict.fromkeys(AGAINST), self.against, "way to compare members")
         pick(dict.fromkeys(PRECISIONS), self.precision, "precision")
-        at_least = {"members": 1, "epochs": 1, "batch": 1, "shift": 0, "cutout": 0, "seed": 0}
+        at_least = {"members": 1, "batch": 1, "shift": 0, "cutout": 0, "seed": 0}
+        at_least["epochs"] = 0 if self.start else 1
         if self.steps is not None:
             at_least["steps"] = 1
         for name, lowest in at_least.items():

@@ -5,23 +5,29 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast, final
+from typing import Any, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from advdetect import storage
-from advdetect.checks import check_images, check_labels, check_logits
+from advdetect.checks import check_images, check_labels
 from advdetect.data import ImageSet
 from advdetect.ensembles import PENALTIES, Step, Trainer, TrainingConfig, processes
-from advdetect.errors import FileError, InputError, ModelError
+from advdetect.errors import FileError, InputError
 from advdetect.metrics import Estimate, wilson
-from advdetect.networks import NETWORKS, Ensemble, build, load_model
+from advdetect.networks import Ensemble, build
 from advdetect.networks.ensemble import average
-from advdetect.networks.loading import CARD_SCHEMA, LoadedModel, parts, weight_files
+from advdetect.networks.loading import CARD_SCHEMA, parts, weight_files
+from advdetect.workflows.beginning import (
+    architecture_of,
+    check_output,
+    given_of,
+    members_of,
+    start_of,
+)
 from advdetect.workflows.diary import HISTORY, Watch, diary
-from advdetect.workflows.models import try_on
 
 CHECKPOINT, CONFIG = "checkpoint.safetensors", "training.json"
 
@@ -97,9 +103,9 @@ def train_model(
             f"got {tuple(embedding.shape)}"
         )
     check_labels(images.labels, len(images), len(images.classes))
-    start = None if config.start is None else _start(config, images)
+    start = start_of(config, images) if config.start else None
     architecture = dict(start.architecture) if start else architecture_of(config, images)
-    given = None if config.given is None else _given(config.given, images)
+    given = None if config.given is None else given_of(config.given, images)
     about: dict[str, Any] = {
         "config": config.to_json(),
         "data": images.name,
@@ -115,11 +121,12 @@ def train_model(
         return _summary(folder)
     with processes.together() as device, torch.random.fork_rng([]):
         torch.manual_seed(config.seed)
-        members = [build(one) for one in _members(architecture)]
+        members = [build(one) for one in members_of(architecture)]
         if start is not None:
             for member, part in zip(members, parts(start.module), strict=True):
                 member.load_state_dict(part.state_dict())
-        _check_output(config.start or config.network, members[0], images)  # all are built alike
+        name = ", ".join(config.start) or config.network
+        check_output(name, members[0], images)  # all are built alike
         trainer = Trainer(
             config,
             members,
@@ -156,7 +163,8 @@ def _summary(folder: Path) -> TrainingSummary:
         Estimate(**found)
         for found in (card["test_accuracy"], *card.get("member_test_accuracy", ()))
     ]
-    lines = (folder / HISTORY).read_text().splitlines()
+    history = folder / HISTORY
+    lines = history.read_text().splitlines() if history.exists() else []  # of no epoch
     return TrainingSummary(str(folder), accuracy, tuple(members), tuple(map(json.loads, lines)))
 
 
@@ -175,80 +183,6 @@ def read_embedding(path: Path) -> Tensor:
     if not torch.isfinite(rows).all():
         raise FileError(f"{path} holds NaN or infinity")
     return rows
-
-
-def architecture_of(config: TrainingConfig, images: ImageSet) -> dict[str, Any]:
-    """What ``build`` makes the untrained model from.
-
-    Networks of the table are told the images' channels, their mean and deviation, and the number
-    of classes, unless the configuration does.
-
-    Raises:
-        ModelError: no such network.
-    """
-    if config.network in NETWORKS:
-        told = {
-            "mean": [round(float(m), 4) for m in images.images.mean((0, 2, 3))],
-            "std": [round(float(s), 4) for s in images.images.std((0, 2, 3))],
-            "classes": len(images.classes),
-        }
-        arguments = told | dict(config.arguments)
-        one = {"kind": "network", "name": config.network, "arguments": arguments}
-    elif ":" in config.network:
-        one = {"kind": "factory", "name": config.network}
-    else:
-        raise ModelError(
-            f"no network named {config.network!r}, choose from: {', '.join(NETWORKS)}, or give "
-            "package.module:factory"
-        )
-    if config.members == 1:
-        return one
-    return {"kind": "ensemble", "members": [one] * config.members}
-
-
-def _members(architecture: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return architecture["members"] if architecture["kind"] == "ensemble" else [architecture]
-
-
-def _given(name: str, images: ImageSet) -> nn.Module:
-    model = load_model(name)
-    _check_shape(f"the given model {name}", model, images)
-    return model.module
-
-
-def _start(config: TrainingConfig, images: ImageSet) -> LoadedModel:
-    """The model to start from; what the configuration says of its network must be so."""
-    name = str(config.start)
-    model = load_model(name)
-    _check_shape(f"the start {name}", model, images)
-    one, *others = _members(model.architecture)
-    if config.members != 1 + len(others):
-        raise InputError(f"the start {name} has {1 + len(others)} members, not {config.members}")
-    own = {"network": one["name"], **one.get("arguments", {})}
-    told = dict(config.arguments)
-    if config.network != TrainingConfig.network:
-        told["network"] = config.network
-    differing = [key for key, value in told.items() if own.get(key) != value]
-    if differing:
-        raise InputError(
-            f"the start {name} has another {', '.join(differing)}: leave network and arguments out"
-        )
-    return model
-
-
-def _check_shape(what: str, model: LoadedModel, images: ImageSet) -> None:
-    if model.shape not in (None, images.shape):
-        raise InputError(
-            f"{what} takes images of shape {model.shape}, {images.name} has {images.shape}"
-        )
-
-
-def _check_output(name: str, network: nn.Module, images: ImageSet) -> None:
-    logits = try_on(images, name, network)
-    check_logits(logits, name)
-    classes, wanted = cast(Tensor, logits).shape[1], len(images.classes)
-    if classes < wanted:
-        raise InputError(f"{name} knows {classes} classes, {images.name} has {wanted}")
 
 
 def _is_trained(folder: Path, about: Mapping[str, Any]) -> bool:

@@ -93,6 +93,19 @@ def test_json_holds_the_summary(pair, advdetect):
     }
 
 
+def test_the_mean_of_several_is_a_model_at_once(pair, advdetect, tmp_path):
+    folder, first = pair
+    starts = ["--start", folder, "--start", folder, "--members", "2", "--epochs", "0"]
+    result = advdetect("train", *DIGITS, *starts, "--out", tmp_path / "mean")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    # Of the same model twice: itself.
+    accuracy = result.stdout.splitlines()[-2]
+    assert accuracy == first.stdout.splitlines()[-2]
+    assert "member 1" in result.stdout
+    assert "penalty" not in result.stdout
+
+
 def test_one_network_needs_no_table(ready, tmp_path):
     card, result = ready(*DIGITS, *TINY)
     accuracy, where = result.stdout.splitlines()

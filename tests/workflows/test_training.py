@@ -18,7 +18,8 @@ from advdetect.ensembles import TrainingConfig
 from advdetect.errors import FileError, InputError, ModelError
 from advdetect.metrics import wilson
 from advdetect.networks import Ensemble, load_model
-from advdetect.workflows.training import architecture_of, read_embedding, train_model
+from advdetect.workflows.beginning import architecture_of
+from advdetect.workflows.training import read_embedding, train_model
 
 TINY = {"width": 2, "blocks": [1]}
 CONFIG = TrainingConfig(
@@ -251,7 +252,7 @@ def test_a_given_model_that_was_trained_anew_is_another(small_model, test, tmp_p
 
 def test_training_goes_on_from_a_start(small_model, test, tmp_path):
     alone = TrainingConfig(arguments=TINY, epochs=1, batch=30, shift=0, mirror=False)
-    still = replace(alone, arguments={}, start=str(small_model), learning_rate=0.0)
+    still = replace(alone, arguments={}, start=(str(small_model),), learning_rate=0.0)
     train_model(still, test, test, tmp_path / "still", command="")
     models = [load_model(str(folder)) for folder in (small_model, tmp_path / "still")]
     assert models[0].architecture == models[1].architecture
@@ -264,7 +265,7 @@ def test_training_goes_on_from_a_start(small_model, test, tmp_path):
 
 def test_every_member_goes_on_from_its_own_start(images, test, tmp_path):
     train_model(replace(CONFIG, epochs=1), images, test, tmp_path / "first", command="")
-    start = str(tmp_path / "first")
+    start = (str(tmp_path / "first"),)
     on = TrainingConfig(start=start, members=CONFIG.members, batch=30, epochs=1, learning_rate=0.0)
     train_model(on, images, test, tmp_path / "second", command="")
     for name in sorted(path.name for path in (tmp_path / "first").glob("member-*")):
@@ -272,6 +273,40 @@ def test_every_member_goes_on_from_its_own_start(images, test, tmp_path):
         kept = [key for key in before if key.endswith("weight") and "bn" not in key]
         assert kept
         assert all(torch.equal(before[key], after[key]) for key in kept)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_several_starts_give_the_mean_of_their_weights(images, test, tmp_path, members):
+    first = replace(CONFIG, members=members, epochs=1, penalty=None)
+    folders = [tmp_path / str(seed) for seed in range(3)]
+    for seed, folder in enumerate(folders):
+        train_model(replace(first, seed=seed), images, test, folder, command="")
+    start = tuple(map(str, folders))
+    mean = TrainingConfig(start=start, members=members, epochs=0)
+    done = train_model(mean, images, test, tmp_path / "mean", command="")
+    assert done.history == ()
+    assert train_model(mean, images, test, tmp_path / "mean", command="") == done
+    found, *states = (
+        load_model(str(folder)).module.state_dict() for folder in (tmp_path / "mean", *folders)
+    )
+    for key, value in found.items():
+        expected = states[0][key]
+        if value.is_floating_point():
+            expected = (states[0][key] + states[1][key] + states[2][key]) / 3
+        torch.testing.assert_close(value, expected)
+    card = storage.read_json(tmp_path / "mean" / "card.json")
+    assert card["recipe"]["start"] == list(start)
+    assert len(card.get("member_test_accuracy", [])) == (members if members > 1 else 0)
+
+
+def test_starts_that_are_different_networks_have_no_mean(small_model, test, tmp_path):
+    other = TrainingConfig(network="vgg", arguments={"width": 2}, epochs=1, batch=30)
+    train_model(other, test, test, tmp_path / "vgg", command="")
+    config = TrainingConfig(start=(str(small_model), str(tmp_path / "vgg")), epochs=0)
+    message = "^the starts .*small and .*vgg are different networks: weights of one kind of network"
+    with pytest.raises(InputError, match=message):
+        train_model(config, test, test, tmp_path / "x", command="")
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
@@ -283,14 +318,14 @@ def test_every_member_goes_on_from_its_own_start(images, test, tmp_path):
     ],
 )
 def test_a_start_says_the_network_itself(small_model, test, tmp_path, told, message):
-    config = TrainingConfig(start=str(small_model), epochs=1, batch=30, **told)
+    config = TrainingConfig(start=(str(small_model),), epochs=1, batch=30, **told)
     with pytest.raises(InputError, match=message):
         train_model(config, test, test, tmp_path / "x", command="")
     assert not (tmp_path / "x").exists()
 
 
 def test_a_start_takes_the_same_images(small_model, test, tmp_path):
-    config = TrainingConfig(start=str(small_model), epochs=1, batch=30)
+    config = TrainingConfig(start=(str(small_model),), epochs=1, batch=30)
     wide = data.load("digits", split="evaluation", limit=60, resize=(10, 12))
     with pytest.raises(InputError, match=r"the start .* takes images of shape \(1, 8, 8\), digits"):
         train_model(config, wide, wide, tmp_path / "x", command="")
@@ -299,8 +334,9 @@ def test_a_start_takes_the_same_images(small_model, test, tmp_path):
 
 @pytest.mark.parametrize("kind", ["start", "network"])
 def test_a_network_that_knows_too_few_classes_is_named(small_model, test, tmp_path, kind):
-    name = str(small_model) if kind == "start" else "tests.ensembles.tiny_networks:plain"
-    config = TrainingConfig(**{kind: name}, epochs=1, batch=30)
+    plain = {"network": "tests.ensembles.tiny_networks:plain"}
+    begun = {"start": (str(small_model),)} if kind == "start" else plain
+    config = TrainingConfig(**begun, epochs=1, batch=30)
     more = replace(test, classes=(*test.classes, "ten"))
     with pytest.raises(InputError, match="^.*(small|plain) knows 10 classes, digits has 11$"):
         train_model(config, more, more, tmp_path / "x", command="")
