@@ -103,8 +103,12 @@ class TrainingConfig:
         pick(dict.fromkeys(OPTIMIZERS), self.optimizer, "optimizer")
         pick(dict.fromkeys(AGAINST), self.against, "way to compare members")
         pick(dict.fromkeys(PRECISIONS), self.precision, "precision")
-        at_least = {"members": 1, "batch": 1, "shift": 0, "cutout": 0, "seed": 0}
-        at_least["epochs"] = 0 if self.start else 1
+        for name in ("layers", "start"):
+            value = getattr(self, name)
+            if isinstance(value, str):  # a sequence of letters, otherwise
+                raise InputError(f"expected a tuple of names for {name}, got {value!r}")
+        epochs = 0 if self.start else 1
+        at_least = dict(members=1, epochs=epochs, batch=1, shift=0, cutout=0, seed=0)
         if self.steps is not None:
             at_least["steps"] = 1
         for name, lowest in at_least.items():

@@ -77,14 +77,17 @@ def start_of(config: TrainingConfig, images: ImageSet) -> LoadedModel:
                 "kind of network have a mean"
             )
     if more:
-        first.module.load_state_dict(mean([model.module for model in (first, *more)]))
+        first.module.load_state_dict(mean_weights([model.module for model in (first, *more)]))
     return first
 
 
-def mean(modules: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """Mean of all weights and statistics of modules built alike.
+def mean_weights(modules: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """State of a module whose weights, and BatchNorm's statistics, are the mean of several.
 
     It is a good network where they were trained on from the same weights.
+
+    Args:
+        modules: At least one; all built alike, so that their states have the same names and shapes.
 
     Source:
         Wortsman et al. 2022, arXiv:2203.05482, "uniform soup".

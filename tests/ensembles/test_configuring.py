@@ -173,6 +173,9 @@ def test_says_which_type_was_expected(values, message):
             "alternate says which pictures are mirrored, and mirror is false",
         ),
         ({"steps": 3}, "steps, stride and clean_share are of adversarial training: name one"),
+        ({"layers": "last"}, "expected a tuple of names for layers, got 'last'"),
+        ({"start": "pair", "epochs": 0}, "expected a tuple of names for start, got 'pair'"),
+        ({"start": ("pair",), "epochs": -1}, "epochs must be at least 0, got -1"),
         ({"layers": ("last",)}, "layers are what a penalty compares: name a penalty"),
     ],
 )
