@@ -15,10 +15,9 @@ import torch
 
 from advdetect import data, storage
 from advdetect.ensembles import TrainingConfig
-from advdetect.errors import FileError, InputError, ModelError
+from advdetect.errors import FileError, InputError
 from advdetect.metrics import wilson
 from advdetect.networks import Ensemble, load_model
-from advdetect.workflows.beginning import architecture_of
 from advdetect.workflows.training import read_embedding, train_model
 
 TINY = {"width": 2, "blocks": [1]}
@@ -343,29 +342,11 @@ def test_a_network_that_knows_too_few_classes_is_named(small_model, test, tmp_pa
     assert not (tmp_path / "x").exists()
 
 
-def test_networks_of_a_factory_are_built_as_they_are(images):
-    config = TrainingConfig(network="my_models:make", members=3)
-    one = {"kind": "factory", "name": "my_models:make"}
-    assert architecture_of(config, images) == {"kind": "ensemble", "members": 3 * [one]}
-
-
 def test_pictures_too_small_for_a_network_are_named(test, tmp_path):
     message = r"^tiny-10 cannot take images of shape \(1, 8, 8\): .*greater than actual input size"
     with pytest.raises(InputError, match=message):
         train_model(TrainingConfig(network="tiny-10"), test, test, tmp_path / "x", command="")
     assert not (tmp_path / "x").exists()
-
-
-def test_says_which_networks_there_are(images):
-    message = "no network named 'lenet', choose from: resnet, pooled-resnet, tiny-10, vgg, or give "
-    with pytest.raises(ModelError, match=message):
-        architecture_of(TrainingConfig(network="lenet"), images)
-
-
-def test_arguments_come_before_what_the_images_say(images):
-    config = TrainingConfig(network="vgg", arguments={"mean": [0.1], "width": 3})
-    found = architecture_of(config, images)["arguments"]
-    assert (found["mean"], found["width"], found["classes"]) == ([0.1], 3, 10)
 
 
 def test_an_embedding_is_read_as_it_was_written(tmp_path):
