@@ -11,6 +11,7 @@ from advdetect.detectors.logistic import LogisticDetector
 from advdetect.detectors.tally import (
     DeepNeighborDetector,
     EnergyDetector,
+    MarginDetector,
     MaximumSoftmaxDetector,
     SqueezingDetector,
     VirtualLogitDetector,
@@ -22,6 +23,7 @@ DETECTORS: Mapping[str, type[Detector]] = {
     "fiedler": FiedlerDetector,
     "clean-only": CleanOnlyDetector,
     "softmax": MaximumSoftmaxDetector,
+    "margin": MarginDetector,
     "energy": EnergyDetector,
     "squeezing": SqueezingDetector,
     "lid": DimensionDetector,

@@ -51,6 +51,12 @@ class MaximumSoftmaxDetector(TallyDetector):
     families: ClassVar[tuple[str, ...] | None] = ("softmax",)
 
 
+class MarginDetector(TallyDetector):
+    """How small the lead of the predicted class's logit is (Liang et al. 2024)."""
+
+    families: ClassVar[tuple[str, ...] | None] = ("margin",)
+
+
 class EnergyDetector(TallyDetector):
     """Free energy of the logits (Liu et al. 2020)."""
 

@@ -14,7 +14,7 @@ from advdetect.features.magnitudes import MagnitudeFeatures
 from advdetect.features.mahalanobis import MahalanobisFeatures
 from advdetect.features.neighbors import NeighborFeatures
 from advdetect.features.sensitivity import SensitivityFeatures
-from advdetect.features.softmax import EnergyFeatures, SoftmaxFeatures
+from advdetect.features.softmax import EnergyFeatures, MarginFeatures, SoftmaxFeatures
 from advdetect.features.spectral import SpectralFeatures
 from advdetect.features.squeezing import SqueezingFeatures
 from advdetect.features.stability import StabilityFeatures
@@ -33,6 +33,7 @@ FEATURES: Mapping[str, type[Feature]] = {
     "spectral": SpectralFeatures,
     # Of published detectors, for comparison.
     "softmax": SoftmaxFeatures,
+    "margin": MarginFeatures,
     "energy": EnergyFeatures,
     "squeezing": SqueezingFeatures,
     "intrinsic_dimension": DimensionFeatures,

@@ -44,6 +44,11 @@ def test_softmax_is_the_log_odds_of_the_maximum_probability(reference, new):
     np.testing.assert_allclose(rows("softmax", reference, new), expected, rtol=1e-4)
 
 
+def test_margin_by_hand(reference):
+    new = Observation(torch.tensor([[1.0, 4.0, 2.5], [3.0, 3.0, 0.0]]), {})
+    assert rows("margin", reference, new)[:, 0].tolist() == [-1.5, 0.0]
+
+
 def test_energy_by_hand(reference):
     new = Observation(torch.log(torch.tensor([[1.0, 2.0, 5.0]])), {})
     assert rows("energy", reference, new)[0, 0] == pytest.approx(-np.log(8))
